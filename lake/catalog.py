@@ -1,0 +1,147 @@
+"""DuckDB views over a lake: one a table, typed even when the table is empty, plus `partitions` and a few macros.
+
+`connect` lists the lake once and pins the files it saw, so that a query never meets a half of a later build. `write_catalog`
+puts the same views, over patterns, into `lake.duckdb` beside the tables: a file of views only, never a source of truth,
+that any DuckDB shell opens. A connection for other people's SQL is locked: no file, network, extension or setting beyond
+the lake's own folder, and only statements that read.
+"""
+
+import os
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from lake.errors import UsageError
+from lake.store import Lake
+from lake.tables import TABLES, Table
+
+CATALOG = "lake.duckdb"
+
+_LONG = """select study_id, role, model_id, mask_id, init_id, repeat, '{split}' as split,
+       unnest(range(len({split}_margin)))::integer as target_id, unnest({split}_margin) as margin
+from margins where status = 'ok'"""
+
+DERIVED = {
+    "target_margins": (
+        "one row is the margin of a model on a target: margins as long rows",
+        " union all ".join(_LONG.format(split=split) for split in ("test", "train")),
+    ),
+}
+"""Views over the tables' views by name: what one row is, and the select."""
+
+MACROS = {"included(mask, train_id)": "get_bit(mask::bit, train_id::integer) = 1"}
+"""Scalar macros by signature."""
+
+_TYPES = {
+    "string": "varchar",
+    "binary": "blob",
+    "int32": "integer",
+    "int64": "bigint",
+    "bool": "boolean",
+    "halffloat": "float",
+    "float": "float",
+    "double": "double",
+}
+
+
+def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyConnection:
+    """In-memory DuckDB with a view a table over the files that are in the lake now.
+
+    `locked` shuts everything a stranger's SQL might reach: other files, the network, extensions, settings.
+    """
+    lake = Lake(root)
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    for spec in TABLES.values():
+        files = [lake.files.url(p.path) for p in lake.present(spec.name)]
+        _create_view(connection, spec, files)
+    _create_partitions(connection, {name: [lake.files.url(p.path) for p in lake.present(name)] for name in TABLES})
+    _create_derived(connection)
+    if locked:
+        lock(connection, lake.root)
+    return connection
+
+
+def lock(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """From here on the connection reads the lake's folder and nothing else, and this cannot be undone."""
+    connection.execute(f"set allowed_directories = [{_text(str(root.absolute()) + os.sep)}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+def only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """`sql` if it is one statement that reads; UsageError names what else it is."""
+    statements = connection.extract_statements(sql)
+    kinds = [s.type.name for s in statements]
+    if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+        raise UsageError(f"one SELECT statement is allowed here, got {', '.join(kinds).lower() or 'nothing'}")
+    return sql
+
+
+def write_catalog(root: str | Path) -> Path:
+    """Write `lake.duckdb` anew beside the tables: views over patterns with absolute paths, so it opens from any folder."""
+    lake = Lake(root)
+    final = lake.root / CATALOG
+    with lake.files.staging() as staged:
+        with duckdb.connect(str(staged)) as connection:
+            patterns = {name: [lake.files.url(f"{name}/*/*.parquet")] if lake.present(name) else [] for name in TABLES}
+            for name, spec in TABLES.items():
+                _create_view(connection, spec, patterns[name])
+            _create_partitions(connection, patterns)
+            _create_derived(connection)
+        os.replace(staged, final)
+    return final
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, spec: Table, files: list[str]) -> None:
+    typed = ", ".join(f"null::{_sql_type(c.type)} as {c.name}" for c in spec.columns)
+    names = ", ".join(c.name for c in spec.columns)
+    body = f"select {names} from read_parquet({_paths(files)}, hive_partitioning = false)" if files else f"select {typed} where false"
+    connection.execute(f"create or replace view {spec.name} as {body}")
+    connection.execute(f"comment on view {spec.name} is {_text(f'one row is {spec.row}')}")
+    for column in spec.columns:
+        meaning = column.meaning + (f" [{column.unit}]" if column.unit else "")
+        connection.execute(f"comment on column {spec.name}.{column.name} is {_text(meaning)}")
+
+
+def _create_partitions(connection: duckdb.DuckDBPyConnection, files: dict[str, list[str]]) -> None:
+    """The view `partitions`: one row a file, from the footers."""
+    every = [path for paths in files.values() for path in paths]
+    facts = "select null::varchar as file_name, null::json as facts where false"
+    if every:
+        facts = f"""select file_name, decode(value)::json as facts from parquet_kv_metadata({_paths(every)}) where decode(key) = 'lake'"""
+    connection.execute(f"""
+        create or replace view partitions as
+        select facts->>'table' as table_name, facts->>'value' as study_id, facts->>'role' as role, (facts->>'index')::integer as index,
+               (facts->>'rows')::bigint as rows, (facts->>'n_failed')::bigint as n_failed, (facts->>'seconds')::double as seconds,
+               (facts->>'cpu_seconds')::double as cpu_seconds, facts->>'device' as device, facts->>'code' as code,
+               facts->>'fingerprint' as fingerprint, facts->>'content' as content, file_name
+        from ({facts})""")
+    connection.execute("comment on view partitions is 'one row is a file of the lake, as its footer describes it'")
+
+
+def _create_derived(connection: duckdb.DuckDBPyConnection) -> None:
+    for name, (meaning, body) in DERIVED.items():
+        connection.execute(f"create or replace view {name} as {body}")
+        connection.execute(f"comment on view {name} is {_text(meaning)}")
+    for signature, body in MACROS.items():
+        connection.execute(f"create or replace macro {signature} as {body}")
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return f"struct({', '.join(f'{f.name} {_sql_type(f.type)}' for f in kind)})"
+    return _TYPES[str(kind)]
+
+
+def _paths(files: list[str]) -> str:
+    return "[" + ", ".join(_text(f) for f in files) + "]"
+
+
+def _text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+

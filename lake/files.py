@@ -1,0 +1,118 @@
+"""Where the files of a lake live, and the one atomic step that makes a finished file visible.
+
+Local folders publish by `os.link`: it refuses an existing name, so exactly one of any number of writers wins, and a kill at
+any moment leaves the name absent or the file whole. Staged files lie in `.staging`, outside every table's folder, because a
+leftover inside one breaks readers. Links inside a lake are refused: readers disagree on whether they follow them.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from lake.errors import CorruptError, LakeError
+
+
+class Stat(NamedTuple):
+    """Size in bytes and modification time in nanoseconds: a cache key, never an argument about order."""
+
+    size: int
+    mtime_ns: int
+
+
+class LocalFiles:
+    """A lake in a local folder; paths are relative, with forward slashes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def list(self, prefix: str = "") -> dict[str, Stat]:
+        """Every file below `prefix`, hidden folders left out, sorted by path; empty when there is no such folder."""
+        return dict(sorted(self._walk(self.root / prefix)))
+
+    def _walk(self, folder: Path) -> Iterator[tuple[str, Stat]]:
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.name.startswith(".") and folder == self.root:
+                continue
+            if entry.is_symlink():
+                raise CorruptError(f"{entry.path} is a link: a lake holds files only; copy the file in its place")
+            if entry.is_dir():
+                yield from self._walk(Path(entry.path))
+            else:
+                stat = entry.stat()
+                yield os.path.relpath(entry.path, self.root).replace(os.sep, "/"), Stat(stat.st_size, stat.st_mtime_ns)
+
+    def open(self, path: str) -> BinaryIO:
+        """The file for reading."""
+        return (self.root / path).open("rb")
+
+    def url(self, path: str) -> str:
+        """What a reader such as DuckDB opens."""
+        return str((self.root / path).absolute())
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A new path outside every table, on the file system of the lake; removed at the end, whatever happens."""
+        folder = self.root / ".staging"
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        staged = folder / uuid.uuid4().hex
+        try:
+            with explained(folder):
+                yield staged
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def claim(self, staged: Path, path: str) -> bool:
+        """Make the finished file `staged` visible as `path`, durably; False when the name is taken already."""
+        final = self.root / path
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _sync(staged)
+        try:
+            os.link(staged, final)
+        except FileExistsError:
+            return False
+        _sync(final.parent)
+        return True
+
+    def set_aside(self, path: str) -> str:
+        """Move a file out of its table into `.quarantine`, keeping its bytes; return the new path inside the lake."""
+        kept = f".quarantine/{uuid.uuid4().hex[:8]}-{path.replace('/', '-')}"
+        with explained(self.root):
+            (self.root / ".quarantine").mkdir(exist_ok=True)
+            os.rename(self.root / path, self.root / kept)
+        return kept
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC or "No space left" in str(error):
+            free = shutil.disk_usage(_existing(folder)).free
+            raise LakeError(f"disk full: {folder} has {free / 1e6:.1f} MB free. Free some space, then run the same command again") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
+            raise LakeError(f"cannot write to {folder} ({os.strerror(error.errno)}): choose a folder you may write to with LAKE=...") from error
+        raise
+
+
+def _existing(folder: Path) -> Path:
+    return next(p for p in (folder, *folder.absolute().parents) if p.exists())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,168 @@
+"""One parquet file: written the same way by everybody, carrying its facts and a seal over its own bytes.
+
+The footer holds `lake` (the facts, JSON) and `lake.seal`: the SHA-256 of the file's bytes with the seal's 64 digits read as
+zeros. A sealed file proves itself without any manifest beside it, at the speed of SHA-256, wherever it was copied. Page
+checksums and a page index are written too: pyarrow can check the first, the Hub's viewer pages by the second.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.content import content_hash
+from lake.errors import CorruptError, LakeError
+from lake.tables import FORMAT, Partition, Table
+
+SEAL_KEY = b"lake.seal"
+_UNSEALED = b"0" * 64
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a partition says about itself. Only `fingerprint`, `rows` and `content` are compared; the rest is provenance."""
+
+    table: str
+    value: str
+    role: str
+    index: int
+    fingerprint: str
+    identity: dict[str, Any]
+    """The fields behind the fingerprint, so that a mismatch can be named field by field."""
+    rows: int = 0
+    content: str = ""
+    """Content hash of the rows (lake.content)."""
+    n_failed: int = 0
+    """Rows whose status is not `ok`."""
+    seconds: float = 0.0
+    """Wall seconds of one worker that computed the partition."""
+    cpu_seconds: float = 0.0
+    device: str = ""
+    code: str = ""
+    """Version of this software."""
+    libraries: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def partition(self) -> Partition:
+        """The partition these facts claim to describe."""
+        return Partition(self.table, self.value, self.role, self.index)
+
+    def to_json(self) -> str:
+        """Compact JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Facts":
+        """Facts from a footer; LakeError when a newer format wrote them, ValueError when they are no facts."""
+        values = json.loads(text)
+        if values.get("format", 0) > FORMAT:
+            raise LakeError(
+                f"written in format {values['format']} by version {values.get('code')}; this version reads up to format {FORMAT}: upgrade first"
+            )
+        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        return cls(**known)
+
+
+def write(rows: pa.Table, spec: Table, facts: Facts, path: Path) -> Facts:
+    """Write `rows` to the new file `path`, sealed; return the facts with row count and content hash filled in.
+
+    An empty table gets a file without row groups: readers of `datasets` fail on a row group of zero rows.
+    """
+    facts = replace(facts, rows=rows.num_rows, content=content_hash(rows))
+    dictionary = [c.name for c in spec.columns if pa.types.is_string(c.type) and c.encoding is None]
+    encodings = {c.name: c.encoding for c in spec.columns if c.encoding}
+    with (
+        path.open("xb") as sink,
+        pq.ParquetWriter(
+            sink,
+            spec.schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=dictionary,
+            column_encoding=encodings,
+            write_page_index=True,
+            write_page_checksum=True,
+        ) as writer,
+    ):
+        writer.add_key_value_metadata({"lake": facts.to_json(), SEAL_KEY.decode(): _UNSEALED.decode()})
+        if rows.num_rows:
+            writer.write_table(rows, row_group_size=spec.row_group)
+    _seal(path)
+    return facts
+
+
+def read_facts(source: Path | BinaryIO) -> Facts:
+    """Facts in a file's footer; CorruptError when it is no sealed parquet file of a lake."""
+    try:
+        metadata = pq.read_metadata(source).metadata or {}
+        return Facts.from_json(metadata[b"lake"])
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise CorruptError(f"not a partition of a lake ({_first_line(error)})") from error
+
+
+def read_rows(source: Path | BinaryIO, columns: list[str] | None = None) -> pa.Table:
+    """Rows of a file [n_rows, n_columns] with page checksums verified; CorruptError when they cannot be read."""
+    try:
+        return pq.ParquetFile(source, page_checksum_verification=True).read(columns).replace_schema_metadata()
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptError(f"cannot be read ({_first_line(error)})") from error
+
+
+def seal_holds(source: BinaryIO) -> bool:
+    """Whether the bytes of `source` are the bytes that were sealed."""
+    position, seal = _find_seal(source)
+    return seal is not None and _digest(source, position) == seal
+
+
+def _seal(path: Path) -> None:
+    with path.open("r+b") as file:
+        position, seal = _find_seal(file)
+        if seal is None:
+            raise LakeError(f"{path}: the parquet writer left no room for the seal; report this with the pyarrow version")
+        digest = _digest(file, position)
+        file.seek(position)
+        file.write(digest)
+
+
+def _find_seal(file: BinaryIO) -> tuple[int, bytes | None]:
+    """Offset and value of the seal: in the footer the key is followed by a two-byte header and 64 digits."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 8))
+    tail = file.read(8)
+    start = size - 8 - int.from_bytes(tail[:4], "little") if tail[4:] == b"PAR1" else size
+    if not 0 <= start < size:
+        return 0, None
+    file.seek(start)
+    footer = file.read()
+    at = footer.rfind(SEAL_KEY) + len(SEAL_KEY) + 2
+    found = footer.count(SEAL_KEY) == 1 and footer[at - 1] == len(_UNSEALED)
+    return start + at, footer[at : at + len(_UNSEALED)] if found else None
+
+
+def _digest(file: BinaryIO, position: int) -> bytes:
+    digest = hashlib.sha256()
+    file.seek(0)
+    for chunk in _chunks(file, position):
+        digest.update(chunk)
+    digest.update(_UNSEALED)
+    file.seek(position + len(_UNSEALED))
+    for chunk in _chunks(file):
+        digest.update(chunk)
+    return digest.hexdigest().encode()
+
+
+def _chunks(file: BinaryIO, limit: int | None = None) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK if limit is None else min(_CHUNK, limit)):
+        yield chunk
+        limit = None if limit is None else limit - len(chunk)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,181 @@
+"""The lake: what is present, what a partition says of itself, and the one way in.
+
+A partition is done when a valid file stands under its final name, and nothing else says so: no status database, no lock. It
+is acknowledged when `publish` returns; from then on it is never overwritten, appended to or deleted by us. The footer cache
+in `.lake/` only saves reading; it is keyed by size and modification time and may be deleted at any time.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import parquet
+from lake.content import content_hash
+from lake.errors import ConflictError, CorruptError, LakeError
+from lake.files import LocalFiles, Stat
+from lake.parquet import Facts
+from lake.tables import TABLES, Partition, Table, parse_path
+
+
+@dataclass(frozen=True)
+class Published:
+    """Outcome of a publish: the facts in the file, and whether this call put it there."""
+
+    facts: Facts
+    new: bool
+
+
+class Lake:
+    """A folder of partitions. Reading never changes it; `publish` adds one whole partition or nothing."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.files = LocalFiles(self.root)
+
+    def present(self, table: str, value: str | None = None) -> dict[Partition, Stat]:
+        """Partitions of a table (of one study or dataset) that stand under their final names, with size and time."""
+        prefix = table if value is None else f"{table}/{TABLES[table].hive_key}={value}"
+        listed = ((parse_path(path), stat) for path, stat in self.files.list(prefix).items())
+        return {partition: stat for partition, stat in listed if partition is not None}
+
+    def facts(self, present: dict[Partition, Stat]) -> dict[Partition, Facts]:
+        """Facts of the given partitions, from the footer cache or the footers; CorruptError names the first bad file."""
+        cached, found = self._cache(), {}
+        for partition, stat in present.items():
+            known = cached.get(partition.path)
+            found[partition] = known[1] if known and known[0] == stat else self._read_facts(partition)
+        fresh = {p.path: (present[p], facts) for p, facts in found.items()}
+        if any(cached.get(path) != entry for path, entry in fresh.items()):
+            self._save_cache({**cached, **fresh})
+        return found
+
+    def read(self, partition: Partition, columns: list[str] | None = None) -> pa.Table:
+        """Rows of one partition [n_rows, n_columns]; CorruptError names the file and the repair when it is damaged."""
+        with _naming(partition), self.files.open(partition.path) as source:
+            return parquet.read_rows(source, columns)
+
+    def scan(self, partitions: Iterable[Partition], columns: list[str] | None = None) -> pa.Table:
+        """Rows of several partitions of one table, in the given order."""
+        return pa.concat_tables([self.read(p, columns) for p in partitions])
+
+    def publish(self, partition: Partition, rows: pa.Table, facts: Facts) -> Published:
+        """Validate, write, read back, and make visible: the only way into a lake.
+
+        Raises LakeError for rows that break the table's contract, and ConflictError when the name holds other rows; equal
+        rows under the name already are a success, so that two workers who race are both right.
+        """
+        validate(partition, rows)
+        with self.files.staging() as staged:
+            facts = parquet.write(rows, TABLES[partition.table], facts, staged)
+            if content_hash(parquet.read_rows(staged)) != facts.content:
+                raise LakeError(f"{partition.path}: the staged file does not read back as written; the disk or memory is failing")
+            if self.files.claim(staged, partition.path):
+                return Published(facts, new=True)
+        return Published(self._agree(partition, facts), new=False)
+
+    def quarantine(self, partition: Partition) -> str:
+        """Move a damaged partition aside, so that it counts as missing; return where its bytes are kept."""
+        return self.files.set_aside(partition.path)
+
+    def _agree(self, partition: Partition, facts: Facts) -> Facts:
+        theirs = self._read_facts(partition)
+        if theirs.content != facts.content:
+            raise ConflictError(
+                f"{partition.path} is there with other rows (content {theirs.content[:12]} by {theirs.code}; ours {facts.content[:12]} by "
+                f"{facts.code}). Both are kept: nothing was written. Look with `make verify DEEP=1`"
+            )
+        return theirs
+
+    def _read_facts(self, partition: Partition) -> Facts:
+        with _naming(partition), self.files.open(partition.path) as source:
+            facts = parquet.read_facts(source)
+        if facts.partition != partition:
+            raise CorruptError(f"{partition.path} holds {facts.partition.path}: it was copied or renamed. Run `make verify QUARANTINE=1`")
+        return facts
+
+    def _cache(self) -> dict[str, tuple[Stat, Facts]]:
+        try:
+            stored = json.loads((self.root / ".lake" / "footers.json").read_text())
+            identities = stored["identities"]
+            return {
+                path: (Stat(*stat), Facts(**{**facts, "identity": identities[facts["fingerprint"]]}))
+                for path, (stat, facts) in stored["footers"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # a cache that is absent or damaged costs one reading of the footers, nothing else
+
+    def _save_cache(self, entries: dict[str, tuple[Stat, Facts]]) -> None:
+        stored = {
+            "identities": {facts.fingerprint: facts.identity for _, facts in entries.values()},
+            "footers": {path: [stat, asdict(replace(facts, identity={}))] for path, (stat, facts) in entries.items()},
+        }
+        folder = self.root / ".lake"
+        fresh = folder / f"footers-{uuid.uuid4().hex}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(stored))
+            os.replace(fresh, folder / "footers.json")
+        except OSError:
+            fresh.unlink(missing_ok=True)  # a read-only lake can still be asked; it is only asked more slowly
+
+
+@contextmanager
+def _naming(partition: Partition) -> Iterator[None]:
+    """Add the path and the repair to a CorruptError raised inside."""
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"{partition.path}: {error}. Set it aside with `make verify QUARANTINE=1`, then build again") from error
+
+
+def validate(partition: Partition, rows: pa.Table) -> None:
+    """LakeError unless `rows` keep the contract of their table: schema, owner, order, unique keys, finite numbers."""
+    spec = TABLES[partition.table]
+    if rows.schema != spec.schema:
+        raise LakeError(f"{partition.path}: schema differs from lake/tables.py: {_schema_difference(rows.schema, spec)}")
+    for column in spec.columns:
+        values = rows[column.name]
+        if values.null_count and not column.nullable:
+            raise LakeError(f"{partition.path}: column {column.name} has {values.null_count} NULLs and may have none")
+        if not _finite(values):
+            raise LakeError(f"{partition.path}: column {column.name} holds NaN or infinity: store NULL and a status")
+    owner = rows.column(0).unique().to_pylist()
+    if rows.num_rows and owner != [partition.value]:
+        raise LakeError(f"{partition.path}: {spec.columns[0].name} is {owner}, expected {partition.value!r} only")
+    if not _strictly_rising([rows[name] for name in spec.sort]):
+        raise LakeError(f"{partition.path}: rows are not in strictly rising order of {', '.join(spec.sort)}")
+
+
+def _schema_difference(schema: pa.Schema, spec: Table) -> str:
+    got = {f.name: f"{f.type}{'' if f.nullable else ' not null'}" for f in schema}
+    want = {f.name: f"{f.type}{'' if f.nullable else ' not null'}" for f in spec.schema}
+    wrong = [f"{n} is {got.get(n)}, expected {want.get(n)}" for n in sorted(got.keys() | want.keys()) if got.get(n) != want.get(n)]
+    return "; ".join(wrong) or f"columns come as {list(got)}, expected {list(want)}"
+
+
+def _finite(values: pa.ChunkedArray) -> bool:
+    kind = values.type
+    if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
+        return all(np.isfinite(chunk.flatten().to_numpy(zero_copy_only=False)).all() for chunk in values.chunks)
+    if pa.types.is_floating(kind):
+        return bool(pc.all(pc.is_finite(values.drop_null()), min_count=0).as_py())
+    return True
+
+
+def _strictly_rising(keys: Sequence[pa.ChunkedArray]) -> bool:
+    """Whether the rows rise strictly in lexicographic order of `keys`."""
+    tied = np.ones(max(len(keys[0]) - 1, 0), bool)
+    for key in keys:
+        values = key.to_numpy()
+        if (tied & (values[1:] < values[:-1])).any():
+            return False
+        tied &= values[1:] == values[:-1]
+    return not tied.any()

@@ -1,0 +1,226 @@
+"""The tables of a lake: one schema each, with the meaning and unit of every column, and how a partition is named.
+
+This module is the data dictionary. The README, the dataset card, the views' comments and the checks are made from it, so a
+new table or column is declared here and nowhere else. Ids are positions from 0; a value that does not exist is NULL, never
+NaN. Encodings are explicit because every reader we support must open every file: DuckDB cannot read BYTE_STREAM_SPLIT on
+float16, fixed-size binary of two widths cannot be read as one dataset by pyarrow, and dictionary pages cost bytes on ids.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from lake.errors import UsageError
+
+FORMAT = 1
+"""Version of the file format; a lake written by a newer one is refused."""
+
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+SPLIT_WORDS = frozenset("train training test testing validation valid val dev eval evaluation".split())
+_PATH = re.compile(r"(?P<table>[a-z]+)/(?P<key>[a-z]+)=(?P<value>[^/]+)/(?P<role>[a-z][a-z0-9-]*)-(?P<index>\d{5,})\.parquet")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: Arrow type, what it means, its unit, and the Parquet encoding where the default is not best."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+    encoding: str | None = None
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, meaning left out: metadata would change the schema between versions."""
+        return pa.field(self.name, self.type, self.nullable)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row is, its columns, its sort key, and the hive key that its folders carry."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    sort: tuple[str, ...]
+    hive_key: str = "study"
+    row_group: int = 122_880
+    schema: pa.Schema = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", pa.schema([c.field for c in self.columns]))
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One file of a table: the unit that is built, published and mirrored. `value` is the study's or dataset's name."""
+
+    table: str
+    value: str
+    role: str
+    index: int
+
+    def __post_init__(self) -> None:
+        if self.table not in TABLES:
+            raise UsageError(f"no table {self.table!r}; there are {', '.join(TABLES)}")
+        check_name(self.value, TABLES[self.table].hive_key)
+        check_name(self.role, "role")
+        if not 0 <= self.index < 10**9:
+            raise UsageError(f"partition index {self.index} is not between 0 and 10^9")
+
+    @property
+    def name(self) -> str:
+        """`<role>-<NNNNN>`, the file name without its ending."""
+        return f"{self.role}-{self.index:05d}"
+
+    @property
+    def path(self) -> str:
+        """Path inside the lake: `<table>/<hive key>=<value>/<role>-<NNNNN>.parquet`."""
+        return f"{self.table}/{TABLES[self.table].hive_key}={self.value}/{self.name}.parquet"
+
+
+def parse_path(path: str) -> Partition | None:
+    """The partition that `path` names, or None for a file that is not one of ours."""
+    match = _PATH.fullmatch(path)
+    if match is None or match["table"] not in TABLES or match["key"] != TABLES[match["table"]].hive_key:
+        return None
+    try:
+        partition = Partition(match["table"], match["value"], match["role"], int(match["index"]))
+    except UsageError:
+        return None
+    return partition if partition.path == path else None
+
+
+def check_name(name: str, what: str) -> str:
+    """`name`, or UsageError: names are lower-case words joined by '-', and no word is one that the Hub reads as a split."""
+    if not NAME.fullmatch(name) or len(name) > 64:
+        raise UsageError(
+            f"{what} {name!r} is not allowed: use 1 to 64 of a-z, 0-9 and single '-', starting with a letter (example: cifar10-half)"
+        )
+    if words := SPLIT_WORDS.intersection(name.split("-")):
+        raise UsageError(f"{what} {name!r} holds the word {min(words)!r}, which Hub readers take for a split: choose another")
+    return name
+
+
+_STUDY = Column("study_id", pa.string(), "name of the study")
+_FIT = Column("fit", pa.string(), "name of the fit: estimator and number of models, `lasso-05000`")
+_SPLIT = Column("split", pa.string(), "`test` or `train`: which examples the targets are")
+_HALVES = pa.list_(pa.field("element", pa.float16(), nullable=False))
+_FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
+
+
+def _id(name: str, meaning: str, nullable: bool = False) -> Column:
+    return Column(name, pa.int32(), meaning, nullable=nullable, encoding="DELTA_BINARY_PACKED")
+
+
+_TARGET = _id("target_id", "position of the target in its split")
+_IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "examples",
+            "an image of a dataset",
+            (
+                Column("dataset_id", pa.string(), "name of the dataset"),
+                Column("split", pa.string(), "`test` or `train`"),
+                _id("example_id", "position in its split: `train_id` or `target_id` elsewhere"),
+                _id("label", "class of the image, from 0"),
+                Column("image", _IMAGE, "PNG bytes and a NULL path: the Hub's image feature"),
+                Column("image_sha256", pa.string(), "SHA-256 of the raw pixels (height x width x channel, uint8), hex"),
+            ),
+            ("split", "example_id"),
+            hive_key="dataset",
+            row_group=1_000,
+        ),
+        Table(
+            "masks",
+            "a random subset of the training set",
+            (
+                _STUDY,
+                Column("role", pa.string(), "`fit` (fitted on), `heldout` (judged on) or `removal` (counterfactual)"),
+                _id("mask_id", "position of the mask in its role"),
+                Column("alpha", pa.float64(), "share of training examples included", "fraction"),
+                Column("design", pa.string(), "`fixed` (exact size) or `bernoulli` (each example by itself)"),
+                Column(
+                    "mask",
+                    pa.binary(),
+                    "one bit a training example, first example in the highest bit: `get_bit(mask::BIT, train_id)`",
+                    encoding="DELTA_LENGTH_BYTE_ARRAY",
+                ),
+            ),
+            ("role", "mask_id"),
+            row_group=256,
+        ),
+        Table(
+            "margins",
+            "a model trained on one mask",
+            (
+                _STUDY,
+                Column("role", pa.string(), "role of its mask"),
+                _id("model_id", "position of the model in its role"),
+                _id("mask_id", "the mask it was trained on"),
+                _id("init_id", "which initial weights it started from"),
+                _id("repeat", "how many models of the same mask come before it"),
+                Column("status", pa.string(), "`ok`, `diverged` (non-finite output) or `failed` (raised); NULL margins unless `ok`"),
+                Column("test_accuracy", pa.float32(), "share of test examples it classifies right", "fraction", nullable=True),
+                Column("train_accuracy", pa.float32(), "share of its own training subset it classifies right", "fraction", nullable=True),
+                Column("test_margin", _HALVES, "correct-class margin on every test example, by target_id", "logit", nullable=True),
+                Column("train_margin", _HALVES, "correct-class margin on every training example, by train_id", "logit", nullable=True),
+            ),
+            ("role", "model_id"),
+            row_group=64,
+        ),
+        Table(
+            "fits",
+            "a fitted datamodel of one target",
+            (
+                _STUDY,
+                _FIT,
+                Column("estimator", pa.string(), "`lasso`, `ridge`, `difference` (of means) or `best` (of them, by target)"),
+                _SPLIT,
+                _TARGET,
+                Column("lam", pa.float64(), "penalty chosen on held-out fit models, on raw 0/1 columns in the 1/(2m) form", nullable=True),
+                Column("bias", pa.float64(), "predicted margin of the empty subset", "logit"),
+                Column("mean_margin", pa.float64(), "mean margin over the fit models: the bias-only prediction", "logit"),
+                _id("n_models", "how many models it was fitted on"),
+                _id("n_nonzero", "how many training examples have a weight"),
+                Column("validation_r", pa.float32(), "correlation with held-out fit models; NULL for a constant prediction", nullable=True),
+                Column("kkt", pa.float64(), "largest optimality violation as a share of lambda_max, in float64", "fraction", nullable=True),
+                Column("duality_gap", pa.float64(), "duality gap as a share of the null objective, in float64", "fraction", nullable=True),
+                Column("converged", pa.bool_(), "whether both certificates are within the stated tolerance"),
+            ),
+            ("fit", "split", "target_id"),
+        ),
+        Table(
+            "weights",
+            "a nonzero datamodel weight",
+            (
+                _STUDY,
+                _FIT,
+                _SPLIT,
+                _TARGET,
+                _id("train_id", "position of the training example"),
+                Column("weight", pa.float32(), "change of the margin when the example is included", "logit", encoding="BYTE_STREAM_SPLIT"),
+            ),
+            ("fit", "split", "target_id", "train_id"),
+        ),
+        Table(
+            "predictions",
+            "a held-out mask as a fit sees it",
+            (
+                _STUDY,
+                _FIT,
+                _SPLIT,
+                _id("mask_id", "the held-out mask"),
+                Column("predicted_margin", _FLOATS, "bias + sum of included weights for every target, by target_id", "logit"),
+            ),
+            ("fit", "split", "mask_id"),
+            row_group=256,
+        ),
+    )
+}
