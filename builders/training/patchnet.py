@@ -1,0 +1,300 @@
+"""PatchNet: small networks trained many at once on a CPU, one model a SIMD lane.
+
+The first layer sees square patches of the image, every further hidden layer joins 2 x 2 neighbours without overlap, and a
+linear layer reads out the classes. With positions kept in nested 2 x 2 block order, every layer is one matrix product of a
+reshaped array: no convolution is left. No hidden layer gives multinomial logistic regression; a patch of the whole image
+gives a multi-layer perceptron. SGD with Nesterov momentum, label smoothing, linear warm-up then linear decay.
+
+A model is a pure function of (seed, init_id, order_id, role, mask): its result is equal by bit alone or in any group.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from builders import counter
+from builders.training.interface import Data, Group, Logits, Trainer
+from builders.training.simd import LANES, aligned, exp, product
+
+
+class Recipe(BaseModel):
+    """Everything that decides a PatchNet's training; all of it enters the study's fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    patch: int = Field(4, ge=1, le=64)
+    """Side of the first layer's square patches, pixels."""
+    stride: int = Field(2, ge=1, le=64)
+    """Step between patches, pixels."""
+    padding: int = Field(1, ge=0, le=32)
+    """Zeros around the standardised image, pixels."""
+    widths: tuple[int, ...] = Field((16, 32), max_length=6)
+    """Channels of each hidden layer; empty for a linear model."""
+    epochs: int = Field(12, ge=1, le=1_000)
+    """Passes over the model's own subset."""
+    batch: int = Field(25, ge=1, le=4_096)
+    learning_rate: float = Field(0.1, gt=0, lt=100)
+    """Peak of the schedule: linear up over `warmup`, then linear down to 0."""
+    warmup: float = Field(0.2, ge=0, lt=1)
+    """Share of the steps."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-3, ge=0, lt=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Shapes of a PatchNet: layer i maps rows[i] positions an example from fans[i] inputs to widths[i] outputs."""
+
+    side: int
+    rows: tuple[int, ...]
+    fans: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    @property
+    def n_weights(self) -> int:
+        """Parameters of one model: each layer's matrix [fan, width], then its bias [width]."""
+        return sum((f + 1) * w for f, w in zip(self.fans, self.widths, strict=True))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one example forward; training costs three times this, less the first input gradient."""
+        return sum(r * f * w for r, f, w in zip(self.rows, self.fans, self.widths, strict=True))
+
+
+def network(recipe: Recipe, image_side: int, channels: int, n_classes: int) -> Network:
+    """Shapes for square images; ValueError when the patches do not tile the image or a layer has no 2 x 2 blocks left."""
+    span = image_side + 2 * recipe.padding - recipe.patch
+    if span < 0 or span % recipe.stride:
+        raise ValueError(
+            f"patch {recipe.patch}, stride {recipe.stride}, padding {recipe.padding} do not tile an image of {image_side} pixels: "
+            f"(side + 2 padding - patch) must be a multiple of stride"
+        )
+    side, hidden = span // recipe.stride + 1, len(recipe.widths)
+    if hidden and side % 2 ** (hidden - 1):
+        raise ValueError(f"{hidden} hidden layers halve a {side} x {side} grid {hidden - 1} times: choose a stride that gives a multiple")
+    rows = [side * side // 4**i for i in range(hidden)]
+    fans = [channels * recipe.patch**2] + [4 * w for w in recipe.widths[:-1]] if hidden else []
+    read = rows[-1] * recipe.widths[-1] if hidden else side * side * channels * recipe.patch**2
+    return Network(side, (*rows, 1), (*fans, read), (*recipe.widths, n_classes))
+
+
+def patches(images: NDArray[np.float32], recipe: Recipe, net: Network) -> NDArray[np.float32]:
+    """First-layer inputs [n, rows[0] * fans[0]] of standardised images [n, side, side, channels], blocks in nested order."""
+    pad = recipe.padding
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (recipe.patch, recipe.patch), (1, 2))
+    grid = windows[:, :: recipe.stride, :: recipe.stride]  # [n, side, side, channels, patch, patch]
+    flat = grid.reshape(len(images), net.side**2, -1)
+    return np.ascontiguousarray(flat[:, _block_order(net.side, max(len(net.widths) - 2, 0))]).reshape(len(images), -1)
+
+
+def prepare(recipe: Recipe, data: Data) -> Trainer:
+    """A trainer of PatchNets on `data`; ValueError when the recipe does not fit its images."""
+    side, _, channels = data.train_images.shape[1:]
+    net = network(recipe, side, channels, data.n_classes)
+    tables = [patches(images, recipe, net) for images in standardised(data)]
+    labels = data.train_labels.astype(np.int32)
+    layers = np.array([net.rows, net.fans, net.widths], np.int64)
+    scratch = [aligned(_activations(net, recipe.batch)) for _ in range(2)] + [aligned(net.n_weights) for _ in range(2)]
+
+    def train(group: Group) -> Logits:
+        logits = [np.empty((-(-group.n_models // LANES) * LANES, len(t), data.n_classes), np.float32) for t in tables]
+        for first in range(0, group.n_models, LANES):
+            part = group.take(np.minimum(np.arange(first, first + LANES), group.n_models - 1))
+            weights = initial_weights(net, part)
+            _train(tables[0], labels, layers, *orders(recipe, part), weights, recipe.batch, *_constants(recipe), *scratch)
+            for table, out in zip(tables, logits, strict=True):
+                _predict(table, layers, weights, recipe.batch, scratch[0], out[first : first + LANES])
+        return Logits(*(out[: group.n_models] for out in logits))
+
+    return train
+
+
+def standardised(data: Data) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Train and test images as float32 with mean 0 and sd 1 over all training pixels, from exact integer sums."""
+    pixels = data.train_images.astype(np.int64)
+    mean = pixels.sum() / pixels.size
+    sd = np.sqrt((pixels**2).sum() / pixels.size - mean**2)
+    train, test = (((images - mean) / sd).astype(np.float32) for images in (data.train_images, data.test_images))
+    return train, test
+
+
+def initial_weights(net: Network, group: Group) -> NDArray[np.float32]:
+    """Weights [n_weights * LANES]: uniform with He's variance (He et al. 2015) from (seed, init_id, layer, position); biases 0."""
+    weights, at = aligned(net.n_weights), 0
+    lanes = weights.reshape(-1, LANES)
+    for layer, (fan, width) in enumerate(zip(net.fans, net.widths, strict=True)):
+        u = counter.uniform(counter.words(group.seed, "init", group.init_ids[None], layer, np.arange(fan * width)[:, None]))
+        lanes[at : at + fan * width] = (2 * u - 1) * np.sqrt(6 / fan)
+        at += (fan + 1) * width
+    return weights
+
+
+def orders(recipe: Recipe, group: Group) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Which examples each model sees and at which rate: [LANES, n_steps * batch] int32 and [n_steps, LANES] float32.
+
+    A model visits its own subset epoch by epoch in the order of a word of (seed, role, order_id, epoch, example), so taking
+    an example away leaves the order of the rest alone. Each takes as many steps as its own subset asks for; in a group with
+    larger subsets it then waits at rate 0.
+    """
+    sizes = group.masks.sum(1)
+    steps = np.maximum(recipe.epochs * sizes // recipe.batch, 1)
+    order = np.zeros((group.n_models, steps.max() * recipe.batch), np.int32)
+    rates = np.zeros((steps.max(), group.n_models), np.float32)
+    for k in range(group.n_models):
+        members = np.flatnonzero(group.masks[k])
+        word = counter.words(group.seed, f"order/{group.role}", group.order_ids[k], np.arange(recipe.epochs)[:, None], members[None])
+        stream = members[np.argsort(word, axis=1)].ravel()
+        order[k, : steps[k] * recipe.batch] = np.resize(stream, steps[k] * recipe.batch)
+        rates[: steps[k], k] = schedule(recipe, steps[k])
+    return order, rates
+
+
+def schedule(recipe: Recipe, n_steps: int) -> NDArray[np.float64]:
+    """Learning rate of each step [n_steps]: from 0 up to the peak over the warm-up, then down towards 0."""
+    progress = np.arange(1, n_steps + 1) / (n_steps + 1)
+    rise = progress / recipe.warmup if recipe.warmup else np.ones(n_steps)
+    return recipe.learning_rate * np.minimum(rise, (1 - progress) / (1 - recipe.warmup))
+
+
+def _constants(recipe: Recipe) -> tuple[np.float32, np.float32, np.float32]:
+    return np.float32(recipe.momentum), np.float32(recipe.weight_decay), np.float32(recipe.label_smoothing)
+
+
+def _activations(net: Network, batch: int) -> int:
+    """Vectors that hold the inputs and outputs of all layers for one batch."""
+    return batch * (net.rows[0] * net.fans[0] + sum(r * w for r, w in zip(net.rows, net.widths, strict=True)))
+
+
+def _block_order(side: int, levels: int) -> NDArray[np.int64]:
+    """Positions of a side x side grid such that `levels` times four consecutive ones form a 2 x 2 block."""
+    grid = np.arange(side * side).reshape(side, side)
+    for _ in range(levels):
+        half = grid.shape[0] // 2
+        blocks = grid.reshape(half, 2, half, 2, *grid.shape[2:])
+        grid = np.moveaxis(blocks, 2, 1)
+        grid = grid.reshape(half, half, -1)
+    return grid.ravel()
+
+
+@njit(nogil=True, cache=True)
+def _forward(acts, layers, weights, batch):  # noqa: ANN001, ANN202
+    """Fill `acts` layer after layer from its first batch * rows[0] * fans[0] vectors."""
+    a, w = 0, 0
+    for i in range(layers.shape[1]):
+        rows, fan, width = batch * layers[0, i], layers[1, i], layers[2, i]
+        c = a + rows * fan * LANES
+        product(acts, a, fan * LANES, LANES, weights, w, width * LANES, LANES, acts, c, width * LANES, LANES, rows, width, fan, False)
+        w += fan * width * LANES
+        last = i + 1 == layers.shape[1]
+        bias, span = weights[w : w + width * LANES], width * LANES
+        for r in range(rows):
+            row = acts[c + r * span : c + (r + 1) * span]
+            if last:
+                for q in range(span):
+                    row[q] += bias[q]
+            else:
+                for q in range(span):
+                    value = row[q] + bias[q]
+                    row[q] = np.float32(0) if value < 0 else value
+        w += width * LANES
+        a = c
+
+
+@njit(nogil=True, cache=True)
+def _softmax_gradient(logits, labels, order, at, batch, classes, smoothing, out):  # noqa: ANN001, ANN202
+    """Gradient of the mean smoothed cross-entropy over the batch: (softmax - target) / batch, into `out`."""
+    low, scale = smoothing / np.float32(classes), np.float32(1) / np.float32(batch)
+    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    for b in range(batch):
+        base = b * classes * LANES
+        for q in range(LANES):
+            top[q], total[q] = logits[base + q], np.float32(0)
+        for c in range(1, classes):
+            for q in range(LANES):
+                top[q] = max(top[q], logits[base + c * LANES + q])
+        for c in range(classes):
+            for q in range(LANES):
+                p = exp(logits[base + c * LANES + q] - top[q])
+                out[base + c * LANES + q] = p
+                total[q] += p
+        for c in range(classes):
+            for q in range(LANES):
+                out[base + c * LANES + q] = (out[base + c * LANES + q] / total[q] - low) * scale
+        for q in range(LANES):
+            out[base + labels[order[q, at + b]] * LANES + q] -= (np.float32(1) - smoothing) * scale
+
+
+@njit(nogil=True, cache=True)
+def _backward(acts, deltas, layers, weights, gradient, batch):  # noqa: ANN001, ANN202
+    """Fill `gradient` from `deltas`, whose last layer is set; deltas of earlier layers are computed on the way."""
+    w, c = weights.size, acts.size
+    for i in range(layers.shape[1] - 1, -1, -1):
+        rows, fan, width = batch * layers[0, i], layers[1, i], layers[2, i]
+        span = width * LANES
+        w, c = w - (fan + 1) * span, c - rows * span
+        a = c - rows * fan * LANES
+        product(acts, a, LANES, fan * LANES, deltas, c, span, LANES, gradient, w, span, LANES, fan, width, rows, False)
+        bias = gradient[w + fan * span : w + (fan + 1) * span]
+        bias[:] = np.float32(0)
+        for r in range(rows):
+            row = deltas[c + r * span : c + (r + 1) * span]
+            for q in range(span):
+                bias[q] += row[q]
+        if i > 0:
+            product(deltas, c, span, LANES, weights, w, LANES, span, deltas, a, fan * LANES, LANES, rows, fan, width, False)
+            delta, value = deltas[a:c], acts[a:c]
+            for q in range(delta.size):  # a product, not a branch: signs are unpredictable, and a branch costs 30 times more
+                delta[q] *= np.float32(value[q] > 0)
+
+
+@njit(nogil=True, cache=True)
+def _gather(table, order, at, batch, acts):  # noqa: ANN001, ANN202
+    """Put the rows of the batch's examples into the first layer's input, one lane a model."""
+    width = table.shape[1]
+    for b in range(batch):
+        rows = order[:, at + b]
+        for q in range(LANES):
+            row, base = table[rows[q]], b * width * LANES + q
+            for d in range(width):
+                acts[base + d * LANES] = row[d]
+
+
+@njit(nogil=True, cache=True)
+def _train(table, labels, layers, order, rates, weights, batch, momentum, decay, smoothing, acts, deltas, gradient, velocity):  # noqa: ANN001, ANN202
+    """Train LANES models in place: `weights` [n_weights * LANES]; the four scratch arrays are overwritten."""
+    velocity[:] = np.float32(0)
+    classes = layers[2, -1]
+    out = acts.size - batch * classes * LANES
+    for step in range(rates.shape[0]):
+        _gather(table, order, step * batch, batch, acts)
+        _forward(acts, layers, weights, batch)
+        _softmax_gradient(acts[out:], labels, order, step * batch, batch, classes, smoothing, deltas[out:])
+        _backward(acts, deltas, layers, weights, gradient, batch)
+        rate = rates[step]
+        for p in range(0, weights.size, LANES):
+            for q in range(LANES):
+                g = gradient[p + q] + decay * weights[p + q]
+                v = momentum * velocity[p + q] + g
+                velocity[p + q] = v
+                weights[p + q] -= rate[q] * (g + momentum * v)
+
+
+@njit(nogil=True, cache=True)
+def _predict(table, layers, weights, batch, acts, logits):  # noqa: ANN001, ANN202
+    """Logits [LANES, n, classes] of every row of `table`."""
+    classes, n = layers[2, -1], table.shape[0]
+    order = np.empty((LANES, batch), np.int32)
+    for first in range(0, n, batch):
+        order[:] = np.minimum(np.arange(first, first + batch), n - 1).astype(np.int32)
+        _gather(table, order, 0, batch, acts)
+        _forward(acts, layers, weights, batch)
+        out = acts.size - batch * classes * LANES
+        for b in range(min(batch, n - first)):
+            for c in range(classes):
+                for q in range(LANES):
+                    logits[q, first + b, c] = acts[out + (b * classes + c) * LANES + q]
