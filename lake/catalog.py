@@ -1,4 +1,7 @@
-"""DuckDB views over a lake: one a table, typed even when the table is empty, plus `partitions` and a few macros.
+"""DuckDB views over a lake: one a table, typed even when the table is empty, plus `partitions`, derived views and macros.
+
+A step that several queries share is a derived view or a macro, so that each query stays one readable select: short ones are
+in `DERIVED` and `MACROS`, longer ones a file each in `lake/macros/`, whose header says what one row is.
 
 `connect` lists the lake once and pins the files it saw, so that a query never meets a half of a later build. `write_catalog`
 puts the same views, over patterns, into `lake.duckdb` beside the tables: a file of views only, never a source of truth,
@@ -27,11 +30,36 @@ DERIVED = {
         "one row is the margin of a model on a target: margins as long rows",
         " union all ".join(_LONG.format(split=split) for split in ("test", "train")),
     ),
+    "studies": (
+        "one row is a study, as the footers of its partitions describe it",
+        """select study_id, min(identity->'dataset'->>'name') as dataset_id, min((identity->>'alpha')::double) as alpha,
+       min(identity->>'design') as design, min(identity->>'margin') as margin, min(fingerprint) as fingerprint,
+       count(distinct fingerprint) as n_fingerprints
+from partitions where table_name <> 'examples' group by study_id""",
+    ),
 }
 """Views over the tables' views by name: what one row is, and the select."""
 
-MACROS = {"included(mask, train_id)": "get_bit(mask::bit, train_id::integer) = 1"}
+MACROS = {
+    "included(mask, train_id)": "get_bit(mask::bit, train_id::integer) = 1",
+    # average ranks minus their mean: places from below minus places from above; each list is sorted once
+    "centred_ranks(numbers)": """list_transform([{up: list_sort(numbers), down: list_reverse_sort(numbers)}], lambda s:
+        list_transform(numbers, lambda x: (list_position(s.up, x) - list_position(s.down, x)) / 2.0))[1]""",
+    # the same with the i-th number standing there counts[i] times; quadratic, for the rare study that lost models
+    "weighted_ranks(numbers, counts)": """list_transform(numbers, lambda x:
+        list_sum(list_transform(numbers, lambda other, i: counts[i] * sign(x - other))) / 2.0)""",
+    # of centred ranks: 0 when `predicted` is constant, NULL when `outputs` is
+    "rank_correlation(predicted, outputs)": """case when list_dot_product(outputs, outputs) > 0 then coalesce(list_dot_product(
+        predicted, outputs) / nullif(sqrt(list_dot_product(predicted, predicted) * list_dot_product(outputs, outputs)), 0), 0) end""",
+    # Poisson(1) count from the first 32 bits of the key's MD5: the same in every version and on every machine
+    "poisson(key)": """list_transform([('0x' || left(md5(key), 8))::ubigint / 4294967296.0], lambda u:
+        (u > 0.367879441)::integer + (u > 0.735758882)::integer + (u > 0.919698603)::integer + (u > 0.981011843)::integer
+        + (u > 0.996340153)::integer + (u > 0.999405815)::integer + (u > 0.999916759)::integer)[1]""",
+}
 """Scalar macros by signature."""
+
+STEPS = ("judged_masks", "asked_fits", "leading_fits", "heldout_targets", "target_lds", "fit_lds", "left_out")
+"""Files of lake/macros/ in an order in which each finds what it reads."""
 
 _TYPES = {
     "string": "varchar",
@@ -96,7 +124,11 @@ def write_catalog(root: str | Path) -> Path:
 def _create_view(connection: duckdb.DuckDBPyConnection, spec: Table, files: list[str]) -> None:
     typed = ", ".join(f"null::{_sql_type(c.type)} as {c.name}" for c in spec.columns)
     names = ", ".join(c.name for c in spec.columns)
-    body = f"select {names} from read_parquet({_paths(files)}, hive_partitioning = false)" if files else f"select {typed} where false"
+    body = (
+        f"select {names} from read_parquet({_paths(files)}, hive_partitioning = false)"
+        if files
+        else f"select {typed} where false"
+    )
     connection.execute(f"create or replace view {spec.name} as {body}")
     connection.execute(f"comment on view {spec.name} is {_text(f'one row is {spec.row}')}")
     for column in spec.columns:
@@ -115,7 +147,7 @@ def _create_partitions(connection: duckdb.DuckDBPyConnection, files: dict[str, l
         select facts->>'table' as table_name, facts->>'value' as study_id, facts->>'role' as role, (facts->>'index')::integer as index,
                (facts->>'rows')::bigint as rows, (facts->>'n_failed')::bigint as n_failed, (facts->>'seconds')::double as seconds,
                (facts->>'cpu_seconds')::double as cpu_seconds, facts->>'device' as device, facts->>'code' as code,
-               facts->>'fingerprint' as fingerprint, facts->>'content' as content, file_name
+               facts->>'fingerprint' as fingerprint, facts->'identity' as identity, facts->>'content' as content, file_name
         from ({facts})""")
     connection.execute("comment on view partitions is 'one row is a file of the lake, as its footer describes it'")
 
@@ -126,6 +158,14 @@ def _create_derived(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"comment on view {name} is {_text(meaning)}")
     for signature, body in MACROS.items():
         connection.execute(f"create or replace macro {signature} as {body}")
+    for step in STEPS:
+        _create_step(connection, (Path(__file__).parent / "macros" / f"{step}.sql").read_text("utf-8"))
+
+
+def _create_step(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    """Create what a file of lake/macros/ defines: its first line is `-- view: name` or `-- macro: name(arguments)`."""
+    kind, _, signature = text.splitlines()[0].removeprefix("-- ").partition(": ")
+    connection.execute(f"create or replace {kind} {signature} as {'table ' if kind == 'macro' else ''}{text}")
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -143,5 +183,3 @@ def _paths(files: list[str]) -> str:
 def _text(value: str) -> str:
     """A SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
-
-

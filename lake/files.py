@@ -6,6 +6,7 @@ leftover inside one breaks readers. Links inside a lake are refused: readers dis
 """
 
 import errno
+import fcntl
 import os
 import shutil
 import uuid
@@ -60,16 +61,36 @@ class LocalFiles:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A new path outside every table, on the file system of the lake; removed at the end, whatever happens."""
+        """A new path outside every table, on the file system of the lake; removed at the end, whatever happens.
+
+        Its owner holds a lock beside it until then, so that `sweep` can tell a dead writer's leftover from work at hand.
+        """
         folder = self.root / ".staging"
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        staged = folder / uuid.uuid4().hex
-        try:
-            with explained(folder):
-                yield staged
-        finally:
-            staged.unlink(missing_ok=True)
+            staged = folder / uuid.uuid4().hex
+            lock = staged.with_suffix(".lock")
+            with lock.open("x") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                try:
+                    yield staged
+                finally:
+                    staged.unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove what writers that died left in staging; return how many files. No clock is asked: a lock says who lives."""
+        swept = 0
+        for lock in (self.root / ".staging").glob("*.lock"):
+            try:
+                with lock.open() as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock.with_suffix("").unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
+                    swept += 1
+            except (BlockingIOError, FileNotFoundError):
+                continue  # its writer is alive, or has just finished
+        return swept
 
     def claim(self, staged: Path, path: str) -> bool:
         """Make the finished file `staged` visible as `path`, durably; False when the name is taken already."""
@@ -100,9 +121,13 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error):
             free = shutil.disk_usage(_existing(folder)).free
-            raise LakeError(f"disk full: {folder} has {free / 1e6:.1f} MB free. Free some space, then run the same command again") from error
+            raise LakeError(
+                f"disk full: {folder} has {free / 1e6:.1f} MB free. Free some space, then run the same command again"
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
-            raise LakeError(f"cannot write to {folder} ({os.strerror(error.errno)}): choose a folder you may write to with LAKE=...") from error
+            raise LakeError(
+                f"cannot write to {folder} ({os.strerror(error.errno)}): choose a folder you may write to with LAKE=..."
+            ) from error
         raise
 
 

@@ -76,7 +76,9 @@ class Lake:
         with self.files.staging() as staged:
             facts = parquet.write(rows, TABLES[partition.table], facts, staged)
             if content_hash(parquet.read_rows(staged)) != facts.content:
-                raise LakeError(f"{partition.path}: the staged file does not read back as written; the disk or memory is failing")
+                raise LakeError(
+                    f"{partition.path}: the staged file does not read back as written; the disk or memory is failing"
+                )
             if self.files.claim(staged, partition.path):
                 return Published(facts, new=True)
         return Published(self._agree(partition, facts), new=False)
@@ -98,7 +100,9 @@ class Lake:
         with _naming(partition), self.files.open(partition.path) as source:
             facts = parquet.read_facts(source)
         if facts.partition != partition:
-            raise CorruptError(f"{partition.path} holds {facts.partition.path}: it was copied or renamed. Run `make verify QUARANTINE=1`")
+            raise CorruptError(
+                f"{partition.path} holds {facts.partition.path}: it was copied or renamed. Run `make verify QUARANTINE=1`"
+            )
         return facts
 
     def _cache(self) -> dict[str, tuple[Stat, Facts]]:
@@ -133,7 +137,9 @@ def _naming(partition: Partition) -> Iterator[None]:
     try:
         yield
     except CorruptError as error:
-        raise CorruptError(f"{partition.path}: {error}. Set it aside with `make verify QUARANTINE=1`, then build again") from error
+        raise CorruptError(
+            f"{partition.path}: {error}. Set it aside with `make verify QUARANTINE=1`, then build again"
+        ) from error
 
 
 def validate(partition: Partition, rows: pa.Table) -> None:
@@ -157,7 +163,9 @@ def validate(partition: Partition, rows: pa.Table) -> None:
 def _schema_difference(schema: pa.Schema, spec: Table) -> str:
     got = {f.name: f"{f.type}{'' if f.nullable else ' not null'}" for f in schema}
     want = {f.name: f"{f.type}{'' if f.nullable else ' not null'}" for f in spec.schema}
-    wrong = [f"{n} is {got.get(n)}, expected {want.get(n)}" for n in sorted(got.keys() | want.keys()) if got.get(n) != want.get(n)]
+    wrong = [
+        f"{n} is {got.get(n)}, expected {want.get(n)}" for n in sorted(got.keys() | want.keys()) if got.get(n) != want.get(n)
+    ]
     return "; ".join(wrong) or f"columns come as {list(got)}, expected {list(want)}"
 
 

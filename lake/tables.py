@@ -17,7 +17,7 @@ FORMAT = 1
 """Version of the file format; a lake written by a newer one is refused."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-SPLIT_WORDS = frozenset("train training test testing validation valid val dev eval evaluation".split())
+SPLIT_WORDS = frozenset(["train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation"])
 _PATH = re.compile(r"(?P<table>[a-z]+)/(?P<key>[a-z]+)=(?P<value>[^/]+)/(?P<role>[a-z][a-z0-9-]*)-(?P<index>\d{5,})\.parquet")
 
 
@@ -166,11 +166,39 @@ TABLES: dict[str, Table] = {
                 _id("mask_id", "the mask it was trained on"),
                 _id("init_id", "which initial weights it started from"),
                 _id("repeat", "how many models of the same mask come before it"),
-                Column("status", pa.string(), "`ok`, `diverged` (non-finite output) or `failed` (raised); NULL margins unless `ok`"),
-                Column("test_accuracy", pa.float32(), "share of test examples it classifies right", "fraction", nullable=True),
-                Column("train_accuracy", pa.float32(), "share of its own training subset it classifies right", "fraction", nullable=True),
-                Column("test_margin", _HALVES, "correct-class margin on every test example, by target_id", "logit", nullable=True),
-                Column("train_margin", _HALVES, "correct-class margin on every training example, by train_id", "logit", nullable=True),
+                Column(
+                    "status",
+                    pa.string(),
+                    "`ok`, `diverged` (non-finite output) or `failed` (raised); NULL margins unless `ok`",
+                ),
+                Column(
+                    "test_accuracy",
+                    pa.float32(),
+                    "share of test examples it classifies right",
+                    "fraction",
+                    nullable=True,
+                ),
+                Column(
+                    "train_accuracy",
+                    pa.float32(),
+                    "share of its own training subset it classifies right",
+                    "fraction",
+                    nullable=True,
+                ),
+                Column(
+                    "test_margin",
+                    _HALVES,
+                    "correct-class margin on every test example, by target_id",
+                    "logit",
+                    nullable=True,
+                ),
+                Column(
+                    "train_margin",
+                    _HALVES,
+                    "correct-class margin on every training example, by train_id",
+                    "logit",
+                    nullable=True,
+                ),
             ),
             ("role", "model_id"),
             row_group=64,
@@ -184,14 +212,36 @@ TABLES: dict[str, Table] = {
                 Column("estimator", pa.string(), "`lasso`, `ridge`, `difference` (of means) or `best` (of them, by target)"),
                 _SPLIT,
                 _TARGET,
-                Column("lam", pa.float64(), "penalty chosen on held-out fit models, on raw 0/1 columns in the 1/(2m) form", nullable=True),
+                Column(
+                    "lam",
+                    pa.float64(),
+                    "penalty chosen on held-out fit models, on raw 0/1 columns in the 1/(2m) form",
+                    nullable=True,
+                ),
                 Column("bias", pa.float64(), "predicted margin of the empty subset", "logit"),
                 Column("mean_margin", pa.float64(), "mean margin over the fit models: the bias-only prediction", "logit"),
                 _id("n_models", "how many models it was fitted on"),
                 _id("n_nonzero", "how many training examples have a weight"),
-                Column("validation_r", pa.float32(), "correlation with held-out fit models; NULL for a constant prediction", nullable=True),
-                Column("kkt", pa.float64(), "largest optimality violation as a share of lambda_max, in float64", "fraction", nullable=True),
-                Column("duality_gap", pa.float64(), "duality gap as a share of the null objective, in float64", "fraction", nullable=True),
+                Column(
+                    "validation_r",
+                    pa.float32(),
+                    "correlation with held-out fit models; NULL for a constant prediction",
+                    nullable=True,
+                ),
+                Column(
+                    "kkt",
+                    pa.float64(),
+                    "largest optimality violation as a share of lambda_max, in float64",
+                    "fraction",
+                    nullable=True,
+                ),
+                Column(
+                    "duality_gap",
+                    pa.float64(),
+                    "duality gap as a share of the null objective, in float64",
+                    "fraction",
+                    nullable=True,
+                ),
                 Column("converged", pa.bool_(), "whether both certificates are within the stated tolerance"),
             ),
             ("fit", "split", "target_id"),
@@ -205,7 +255,13 @@ TABLES: dict[str, Table] = {
                 _SPLIT,
                 _TARGET,
                 _id("train_id", "position of the training example"),
-                Column("weight", pa.float32(), "change of the margin when the example is included", "logit", encoding="BYTE_STREAM_SPLIT"),
+                Column(
+                    "weight",
+                    pa.float32(),
+                    "change of the margin when the example is included",
+                    "logit",
+                    encoding="BYTE_STREAM_SPLIT",
+                ),
             ),
             ("fit", "split", "target_id", "train_id"),
         ),
@@ -217,7 +273,12 @@ TABLES: dict[str, Table] = {
                 _FIT,
                 _SPLIT,
                 _id("mask_id", "the held-out mask"),
-                Column("predicted_margin", _FLOATS, "bias + sum of included weights for every target, by target_id", "logit"),
+                Column(
+                    "predicted_margin",
+                    _FLOATS,
+                    "bias + sum of included weights for every target, by target_id",
+                    "logit",
+                ),
             ),
             ("fit", "split", "mask_id"),
             row_group=256,

@@ -13,36 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from builders import counter
 from builders.training.interface import Data, Group, Logits, Trainer
+from builders.training.registry import PatchNet as Recipe
 from builders.training.simd import LANES, aligned, exp, product
-
-
-class Recipe(BaseModel):
-    """Everything that decides a PatchNet's training; all of it enters the study's fingerprint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    patch: int = Field(4, ge=1, le=64)
-    """Side of the first layer's square patches, pixels."""
-    stride: int = Field(2, ge=1, le=64)
-    """Step between patches, pixels."""
-    padding: int = Field(1, ge=0, le=32)
-    """Zeros around the standardised image, pixels."""
-    widths: tuple[int, ...] = Field((16, 32), max_length=6)
-    """Channels of each hidden layer; empty for a linear model."""
-    epochs: int = Field(12, ge=1, le=1_000)
-    """Passes over the model's own subset."""
-    batch: int = Field(25, ge=1, le=4_096)
-    learning_rate: float = Field(0.1, gt=0, lt=100)
-    """Peak of the schedule: linear up over `warmup`, then linear down to 0."""
-    warmup: float = Field(0.2, ge=0, lt=1)
-    """Share of the steps."""
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-3, ge=0, lt=1)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +50,9 @@ def network(recipe: Recipe, image_side: int, channels: int, n_classes: int) -> N
         )
     side, hidden = span // recipe.stride + 1, len(recipe.widths)
     if hidden and side % 2 ** (hidden - 1):
-        raise ValueError(f"{hidden} hidden layers halve a {side} x {side} grid {hidden - 1} times: choose a stride that gives a multiple")
+        raise ValueError(
+            f"{hidden} hidden layers halve a {side} x {side} grid {hidden - 1} times: choose a stride that gives a multiple"
+        )
     rows = [side * side // 4**i for i in range(hidden)]
     fans = [channels * recipe.patch**2] + [4 * w for w in recipe.widths[:-1]] if hidden else []
     read = rows[-1] * recipe.widths[-1] if hidden else side * side * channels * recipe.patch**2
@@ -147,7 +124,9 @@ def orders(recipe: Recipe, group: Group) -> tuple[NDArray[np.int32], NDArray[np.
     rates = np.zeros((steps.max(), group.n_models), np.float32)
     for k in range(group.n_models):
         members = np.flatnonzero(group.masks[k])
-        word = counter.words(group.seed, f"order/{group.role}", group.order_ids[k], np.arange(recipe.epochs)[:, None], members[None])
+        word = counter.words(
+            group.seed, f"order/{group.role}", group.order_ids[k], np.arange(recipe.epochs)[:, None], members[None]
+        )
         stream = members[np.argsort(word, axis=1)].ravel()
         order[k, : steps[k] * recipe.batch] = np.resize(stream, steps[k] * recipe.batch)
         rates[: steps[k], k] = schedule(recipe, steps[k])
@@ -188,7 +167,24 @@ def _forward(acts, layers, weights, batch):  # noqa: ANN001, ANN202
     for i in range(layers.shape[1]):
         rows, fan, width = batch * layers[0, i], layers[1, i], layers[2, i]
         c = a + rows * fan * LANES
-        product(acts, a, fan * LANES, LANES, weights, w, width * LANES, LANES, acts, c, width * LANES, LANES, rows, width, fan, False)
+        product(
+            acts,
+            a,
+            fan * LANES,
+            LANES,
+            weights,
+            w,
+            width * LANES,
+            LANES,
+            acts,
+            c,
+            width * LANES,
+            LANES,
+            rows,
+            width,
+            fan,
+            False,
+        )
         w += fan * width * LANES
         last = i + 1 == layers.shape[1]
         bias, span = weights[w : w + width * LANES], width * LANES

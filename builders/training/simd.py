@@ -52,7 +52,9 @@ def _tile(height: int, width: int) -> Callable[..., Any]:
                 for kind, value in zip(sig.args, args, strict=True)
                 if isinstance(kind, types.Array)
             ]
-            a, ai, ak, b, bk, bj, c, ci, cj, depth, add = (v for v, k in zip(args, sig.args, strict=True) if not isinstance(k, types.Array))
+            a, ai, ak, b, bk, bj, c, ci, cj, depth, add = (
+                v for v, k in zip(args, sig.args, strict=True) if not isinstance(k, types.Array)
+            )
             fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_LANES, [_LANES] * 3), f"llvm.fma.v{LANES}f32")
 
             def at(array: int, *terms: tuple[Any, Any]) -> Any:
@@ -130,7 +132,9 @@ def _float_of_bits(typing, bits):  # noqa: ANN001, ANN202
 
 _F = np.float32
 _LOG2E, _LN2_HIGH, _LN2_LOW = _F(1.44269504), _F(0.693359375), _F(-2.12194440e-4)
-_C0, _C1, _C2, _C3, _C4, _C5 = (_F(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5))
+_C0, _C1, _C2, _C3, _C4, _C5 = (
+    _F(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
+)
 _HALF, _ONE, _LOWEST = _F(0.5), _F(1), _F(-87)
 
 

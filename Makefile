@@ -1,0 +1,83 @@
+# Thin commands over `python -m builders|lake|queries`; the lake, not Make, knows what is missing.
+# Bare `make` prints help. Variables are handed over in the environment, so that a quote in one cannot break a command.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+STUDY   ?= digits
+LAKE    ?= data
+FORMAT  ?= table
+MODELS  ?=
+BUDGET  ?=
+SHARD   ?= 1/1
+WORKERS ?= 0
+PARAMS  ?=
+Q       ?=
+T       ?=
+export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS PARAMS Q T
+
+BASE_PYTHON ?= python3
+PYTHON := .venv/bin/python
+READY  := .venv/.ready
+
+.PHONY: help build-missing status query queries sql verify bench test test-long lint types check format clean
+
+help: ## Print this help.
+	@printf 'usage: make TARGET [NAME=value ...]\n\n'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
+
+# requirements.lock pins every version; a newer lock or pyproject.toml makes the environment again
+$(READY): pyproject.toml requirements.lock
+	@$(BASE_PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "making .venv (a few minutes the first time)" >&2
+	@$(BASE_PYTHON) -m venv .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [DRY_RUN=1]
+	@$(PYTHON) -m builders build-missing --study "$$STUDY" --lake "$$LAKE" --budget "$$BUDGET" --shard "$$SHARD" --workers "$$WORKERS" \
+	  $(if $(MODELS),--models "$$MODELS") $(if $(DRY_RUN),--dry-run)
+	@$(if $(DRY_RUN),:,$(PYTHON) -m queries summary --study "$$STUDY" --lake "$$LAKE")
+
+status: $(READY) ## What is planned, present, missing and failed, and what the rest costs. [STUDY=] [LAKE=] [FORMAT=json]
+	@$(PYTHON) -m builders status --study "$$STUDY" --lake "$$LAKE" --format "$$FORMAT" $(if $(MODELS),--models "$$MODELS")
+
+query: $(READY) ## Run a shipped query. Q=name [FORMAT=table|json|csv|parquet] [PARAMS="k=20 target_id=12"] [LAKE=]
+	@$(PYTHON) -m queries run "$$Q" --params "$$PARAMS" --lake "$$LAKE" --format "$$FORMAT"
+
+queries: $(READY) ## List the shipped queries with the questions they answer. [FORMAT=json]
+	@$(PYTHON) -m queries list --format "$$FORMAT"
+
+sql: $(READY) ## Open a DuckDB prompt on the lake. [LAKE=]
+	@$(PYTHON) -m lake sql --lake "$$LAKE"
+
+verify: $(READY) ## Check every file. [DEEP=1] derives masks and seeds anew; [QUARANTINE=1] sets damaged files aside. [LAKE=]
+	@$(PYTHON) -m lake verify --lake "$$LAKE" $(if $(DEEP),--deep) $(if $(QUARANTINE),--quarantine)
+
+bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps JSON in tests/bench/results.
+	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"
+
+test: $(READY) ## Run the tests. [T=tests/lake] for some of them.
+	@$(PYTHON) -m pytest -m "not slow and not gpu" $(if $(T),"$$T")
+
+test-long: $(READY) ## Run every test, the slow ones too.
+	@$(PYTHON) -m pytest -m "not gpu"
+
+lint: $(READY) ## Check style and format with ruff.
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+
+types: $(READY) ## Check types with pyright.
+	@$(PYTHON) -m pyright
+
+check: lint types test ## Lint, types and tests.
+
+format: $(READY) ## Format the code.
+	@$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
+
+clean: ## Remove .venv and caches; never touches a lake.
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@find lake builders queries tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""The tables fits, weights and predictions: datamodels of every target, and what they say about held-out masks.
+
+Paper section 3: for each target a sparse linear map from mask to margin. All targets share the masks, so one set of
+sufficient statistics serves every estimator (builders/regression). A fit is named by its estimator and the number of models
+it used, `lasso-05000`: more models make a new fit, and old ones stay. Fits on fewer models, for the learning curve, keep
+their predictions but not their weights. A fit starts from the totals alone and never from an older fit's weights: that would
+save a third of a few seconds and make its bytes depend on the lake's history.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from builders import datasets, masks
+from builders.study import Study
+from builders.unit import Unit
+from lake.errors import UsageError
+from lake.store import Lake
+from lake.tables import TABLES, Partition
+
+if TYPE_CHECKING:
+    from builders.regression import Fit, Totals
+
+NAME = "datamodels"
+BUILDS = ("weights", "predictions", "fits")
+
+SPLITS = ("test", "train")
+
+
+def plan(study: Study) -> list[Unit]:
+    """One unit a number of models; all of its estimators share the totals."""
+    sizes = [m for m in sorted(set(study.curve)) if m < study.models] + [study.models]
+    return [_unit(study, m) for m in sizes]
+
+
+def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
+    """Fit every estimator of the study on the unit's models; UsageError when too few of them ended well."""
+    from builders import totals
+
+    n_models = unit.partitions[0].index
+    whole = n_models == study.models
+    splits = SPLITS if whole else SPLITS[:1]
+    print_ = study.fingerprint(datasets.digest(study.dataset))
+    pair = totals.of_models(lake, study, n_models, splits, print_)
+    if whole:
+        totals.keep(lake, study, n_models, splits, print_, pair)
+    try:
+        fits = estimate(study.estimators, *pair)
+    except ValueError as error:
+        raise UsageError(f"study {study.name}, {n_models} models: {error}") from error
+    n_used = sum(part.n_models for part in pair)
+    heldout = _heldout_masks(lake, study, pair[0].n_train)
+    n_test = len(datasets.load(study.dataset).test_labels)
+    for partition in unit.partitions:
+        fit = fits[partition.role]
+        bounds = {"test": slice(0, n_test), "train": slice(n_test, None)}
+        rows = {
+            "fits": lambda split: _fit_rows(partition, fit, split, bounds[split], n_used),
+            "weights": lambda split: _weight_rows(partition, fit.weights[bounds[split]], split),
+            "predictions": lambda split: _prediction_rows(partition, fit, split, bounds[split], heldout),
+        }[partition.table]
+        yield partition, pa.concat_tables([rows(split) for split in splits])
+
+
+def estimate(names: tuple[str, ...], fit: "Totals", heldout: "Totals") -> "dict[str, Fit]":
+    """A fit by each named estimator; `best` chooses among all others, which share the same totals."""
+    from builders.regression import ESTIMATORS, best, plus
+
+    whole = plus(fit, heldout)
+    wanted = ESTIMATORS if "best" in names else {name: ESTIMATORS[name] for name in names}
+    fits = {name: estimator(fit, heldout, whole) for name, estimator in wanted.items()}
+    return fits | ({"best": best(fits)} if "best" in names else {})
+
+
+def _unit(study: Study, n_models: int) -> Unit:
+    tables = BUILDS if n_models == study.models else BUILDS[1:]
+    partitions = tuple(Partition(table, study.name, estimator, n_models) for estimator in study.estimators for table in tables)
+    heldout = tuple(u.partitions[0] for u in masks.plan(study) if u.partitions[0].role == "heldout")
+    used = range(-(-n_models // study.partition_models))
+    fit = tuple(Partition(table, study.name, "fit", i) for i in used for table in ("masks", "margins"))
+    return Unit(NAME, partitions, fit + heldout, n_models)
+
+
+def _heldout_masks(lake: Lake, study: Study, n_train: int) -> NDArray[np.float64]:
+    """Held-out masks [n_masks, n_train] as 0 and 1, by mask_id."""
+    partitions = [u.partitions[0] for u in masks.plan(study) if u.partitions[0].role == "heldout"]
+    return masks.unpack(lake.scan(partitions, ["mask"]), n_train).astype(np.float64)
+
+
+def _fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int) -> pa.Table:
+    n = len(fit.bias[targets])
+    columns = {
+        **_owner(partition, split, n),
+        "estimator": [partition.role] * n,
+        "target_id": np.arange(n, dtype=np.int32),
+        "lam": _nulls(fit.lam[targets]),
+        "bias": fit.bias[targets],
+        "mean_margin": fit.mean_margin[targets],
+        "n_models": np.full(n, n_models, np.int32),
+        "n_nonzero": fit.n_nonzero[targets].astype(np.int32),
+        "validation_r": _nulls(fit.validation_r[targets]),
+        "kkt": _nulls(fit.kkt[targets]),
+        "duality_gap": _nulls(fit.duality_gap[targets]),
+        "converged": fit.converged[targets],
+    }
+    return _table("fits", columns)
+
+
+def _weight_rows(partition: Partition, weights: NDArray[np.float32], split: str) -> pa.Table:
+    target_id, train_id = np.nonzero(weights)
+    ids = {"target_id": target_id.astype(np.int32), "train_id": train_id.astype(np.int32)}
+    return _table("weights", {**_owner(partition, split, len(target_id)), **ids, "weight": weights[target_id, train_id]})
+
+
+def _prediction_rows(partition: Partition, fit: "Fit", split: str, targets: slice, heldout: NDArray[np.float64]) -> pa.Table:
+    predicted = (heldout @ fit.weights[targets].T.astype(np.float64) + fit.bias[targets]).astype(np.float32)
+    n, n_targets = predicted.shape
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * n_targets)
+    kind = TABLES["predictions"].schema.field("predicted_margin").type
+    lists = pa.ListArray.from_arrays(offsets, pa.array(predicted.ravel()), type=kind)
+    return _table(
+        "predictions", {**_owner(partition, split, n), "mask_id": np.arange(n, dtype=np.int32), "predicted_margin": lists}
+    )
+
+
+def _owner(partition: Partition, split: str, n: int) -> dict[str, list[str]]:
+    return {"study_id": [partition.value] * n, "fit": [partition.name] * n, "split": [split] * n}
+
+
+def _table(name: str, columns: dict[str, Any]) -> pa.Table:
+    return pa.table([columns[field.name] for field in TABLES[name].schema], schema=TABLES[name].schema)
+
+
+def _nulls(values: NDArray) -> pa.Array:
+    """Values with NULL in place of NaN."""
+    return pa.array(values, mask=np.isnan(values))

@@ -1,0 +1,125 @@
+"""The local engine: a process a core, each building one unit at a time; with one worker, this process.
+
+Workers share nothing but the lake. The parent hands out a unit when a worker is free, so it always knows which unit died
+with a worker: that one is reported, a new worker takes over, and the rest goes on. No queue and no lock outlives the run.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
+
+from builders.unit import Unit
+from lake.errors import LakeError
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_CBWR": "COMPATIBLE"}
+"""Set before a worker starts: one thread a process, and matrix products of MKL that do not depend on memory alignment."""
+
+Work = Callable[[Unit], Any]
+
+
+class Pool:
+    """Workers that outlive one table, so that a build starts each of them once; a context manager that leaves none behind."""
+
+    def __init__(self, work: Work, workers: int) -> None:
+        os.environ.update(ENVIRONMENT)
+        self.work, self.workers = work, workers
+        self.started: list[_Worker] = []
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self.started:
+            worker.process.kill()
+        for worker in self.started:
+            worker.process.join()
+
+    def run(self, units: Sequence[Unit], may_start: Callable[[Unit], bool], here: bool = False) -> Iterator[tuple[Unit, Any]]:
+        """Yield (unit, result of the work or the exception it raised) as units end; units that may not start are left out.
+
+        `here` builds them in this process. Only exceptions of the work are caught: an interrupt goes up.
+        """
+        if here or self.workers <= 1:
+            yield from ((unit, attempt(self.work, unit)) for unit in units if may_start(unit))
+        else:
+            yield from self._run_processes(list(units), may_start)
+
+    def _run_processes(self, units: list[Unit], may_start: Callable[[Unit], bool]) -> Iterator[tuple[Unit, Any]]:
+        while True:
+            while units and self._busy() < self.workers:
+                unit = units.pop(0)
+                if may_start(unit):
+                    self._idle().hand(unit)
+            if not self._busy():
+                return
+            for ready in wait([w.pipe for w in self.started if w.unit is not None]):
+                worker = next(w for w in self.started if w.pipe is ready)
+                unit, outcome, worker.unit = worker.unit, worker.result(), None
+                if not worker.process.is_alive():
+                    self.started.remove(worker)
+                yield cast(Unit, unit), outcome
+
+    def _busy(self) -> int:
+        return sum(w.unit is not None for w in self.started)
+
+    def _idle(self) -> "_Worker":
+        idle = next((w for w in self.started if w.unit is None), None)
+        if idle is None:
+            self.started.append(idle := _Worker(self.work))
+        return idle
+
+
+def attempt(work: Work, unit: Unit) -> Any:
+    """The result of `work(unit)`, or the exception it raised."""
+    try:
+        return work(unit)
+    except Exception as error:
+        return error
+
+
+class _Worker:
+    """A process that builds what it is handed; `unit` is what it is busy with."""
+
+    def __init__(self, work: Work) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.unit: Unit | None = None
+
+    def hand(self, unit: Unit) -> None:
+        """Give the worker its next unit."""
+        self.unit = unit
+        self.pipe.send(unit)
+
+    def result(self) -> Any:
+        """What the worker sent, or an error that names how it died."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join(5)
+            return LakeError(
+                f"its worker died ({_cause(self.process.exitcode)}); nothing half-written is in the lake: run the command again"
+            )
+
+
+def _serve(pipe: Connection, work: Work) -> None:
+    """Body of a worker: the parent decides about interrupts, so the terminal's Ctrl-C is not for us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            unit = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(attempt(work, unit))
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"{name}{': often the system is out of memory, try fewer workers' if name == 'SIGKILL' else ''}"
+    return f"exit code {exitcode}"

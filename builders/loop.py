@@ -1,0 +1,146 @@
+"""The one loop that fills a lake: plan, minus present, built in order, published one partition at a time.
+
+All builders share it, so each of them is resumable, idempotent and safe to run twice at once for the same reason: what is
+missing is computed from the plan and the files alone, and a publish is exclusive. A partition that fails does not stop the
+others; the loop ends with the first failure's message and a non-zero exit.
+"""
+
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+
+from builders import datasets
+from builders.engines import local
+from builders.plan import BUILDERS, identity, present, take_inventory
+from builders.progress import Progress
+from builders.study import Study
+from builders.unit import Unit
+from lake.catalog import write_catalog
+from lake.errors import IncompleteError, LakeError
+from lake.fingerprint import fingerprint
+from lake.parquet import Facts
+from lake.store import Lake
+
+PARTITIONED = ("masks", "margins")
+"""Builders whose units a shard divides."""
+
+QUICK_SECONDS = 1.0
+"""Work expected to be shorter is done in this process: starting a worker takes about as long."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to build; nothing here changes a number."""
+
+    workers: int = 1
+    """Processes; 1 builds in this one."""
+    seconds: float | None = None
+    """Budget: no unit is started that is not expected to end within it."""
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): build the masks and margins whose partition index is i - 1 modulo n."""
+
+
+@dataclass
+class Report:
+    """What a build did and what it left."""
+
+    added: dict[str, int] = field(default_factory=dict)
+    """Partitions published, by table."""
+    models: int = 0
+    seconds: float = 0.0
+    predicted: float = 0.0
+    """Wall seconds that were expected for what was missing."""
+    failures: list[str] = field(default_factory=list)
+    left: int = 0
+    """Units not built: out of budget, in another shard, or waiting for one of those."""
+
+
+def build_missing(lake: Lake, study: Study, options: Options, progress: Progress) -> Report:
+    """Build and publish what is missing, builder by builder; the report counts what was done and what is left.
+
+    A failure of one unit is listed in the report and does not stop the others. ConflictError when the lake holds another
+    study under this name, before anything is built.
+    """
+    started, report = time.monotonic(), Report()
+    inventory = take_inventory(lake, study)
+    todo = {builder.NAME: inventory.missing(builder.NAME) for builder in BUILDERS}
+    report.predicted = sum(inventory.predicted_seconds(name, study) for name in todo) / options.workers
+    if any(todo.values()):
+        lake.files.sweep()
+    with local.Pool(partial(build_unit, str(lake.root), study), options.workers) as pool:
+        for name, units in todo.items():
+            there = set(present(lake, study)) if units else set()
+            ready = [u for u in units if there.issuperset(u.needs) and _mine(u, options.shard)]
+            rate, rows = inventory.seconds_a_row(name, study), sum(u.rows for u in ready)
+            deadline = started + options.seconds if options.seconds is not None else float("inf")
+            progress.begin(name, len(ready), rows, unit_name="models" if name == "margins" else "rows")
+            in_time = partial(_in_time, deadline=deadline, rate=rate)
+            done = 0
+            for unit, outcome in pool.run(ready, in_time, here=rate * rows < QUICK_SECONDS):
+                done += 1
+                _note(report, unit, outcome)
+                progress.advance(name, unit, outcome)
+            report.left += len(units) - done
+    if report.added:
+        write_catalog(lake.root)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def check(report: Report) -> None:
+    """Raise what the exit code should say: LakeError for failures, IncompleteError for work that is left."""
+    if report.failures:
+        raise LakeError(f"{len(report.failures)} piece(s) of work failed, the others are safe; first: {report.failures[0]}")
+    if report.left:
+        raise IncompleteError(f"{report.left} piece(s) of work remain: run the same command again to go on")
+
+
+def build_unit(root: str, study: Study, unit: Unit) -> list[Facts]:
+    """Compute and publish one unit: all that a worker does. Returns the facts of the partitions that this call added."""
+    lake, digest = Lake(root), datasets.digest(study.dataset)
+    builder = next(b for b in BUILDERS if unit.builder == b.NAME)
+    there = set(present(lake, study))
+    added = []
+    wall, cpu = time.perf_counter(), time.process_time()
+    for partition, rows in builder.build(lake, study, unit):
+        described = identity(study, partition.table, digest)
+        spent = time.perf_counter() - wall, time.process_time() - cpu
+        facts = Facts(
+            *(partition.table, partition.value, partition.role, partition.index),
+            fingerprint=fingerprint(described),
+            identity=described,
+            n_failed=sum(s != "ok" for s in rows["status"].to_pylist()) if "status" in rows.column_names else 0,
+            seconds=round(spent[0], 4),
+            cpu_seconds=round(spent[1], 4),
+        )
+        if partition not in there:
+            published = lake.publish(partition, rows, replace(facts, **provenance()))
+            added += [published.facts] if published.new else []
+        wall, cpu = time.perf_counter(), time.process_time()
+    return added
+
+
+def provenance() -> dict[str, object]:
+    """Device, version of this software and of the libraries that compute."""
+    libraries = {name: version(name) for name in ("numpy", "numba", "pyarrow", "scikit-learn", "torch")}
+    return {"device": f"cpu {platform.machine()}", "code": version("datamodels-lake"), "libraries": libraries}
+
+
+def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
+    i, n = shard
+    return unit.builder not in PARTITIONED or unit.partitions[0].index % n == i - 1
+
+
+def _in_time(unit: Unit, deadline: float, rate: float) -> bool:
+    return time.monotonic() + rate * unit.rows <= deadline
+
+
+def _note(report: Report, unit: Unit, outcome: list[Facts] | Exception) -> None:
+    if isinstance(outcome, Exception):
+        report.failures.append(f"{unit.label}: {outcome}")
+        return
+    for facts in outcome:
+        report.added[facts.table] = report.added.get(facts.table, 0) + 1
+        report.models += facts.rows if facts.table == "margins" else 0

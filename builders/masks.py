@@ -1,0 +1,87 @@
+"""The table masks: which training examples each model sees.
+
+Paper section 2: subsets of a fixed share alpha, drawn uniformly. A mask is a pure function of (seed, role, mask_id):
+`fixed` keeps the round(alpha n) examples with the smallest words, `bernoulli` keeps those whose uniform is below alpha. Fit
+and held-out masks come from separate streams, so no held-out mask is a fit mask by construction.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from builders import counter, datasets
+from builders.study import Study
+from builders.unit import Unit
+from lake.errors import UsageError
+from lake.store import Lake
+from lake.tables import TABLES, Partition
+
+NAME = "masks"
+BUILDS = ("masks",)
+
+
+def plan(study: Study) -> list[Unit]:
+    """Fit masks, one a model, then held-out masks; a partition holds the masks of one partition of margins."""
+    units = []
+    for role, total, size in (
+        ("fit", study.models, study.partition_models),
+        ("heldout", study.heldout_masks, masks_a_partition(study)),
+    ):
+        n = -(-total // size)
+        units += [Unit(NAME, (Partition("masks", study.name, role, i),), rows=len(mask_ids(study, role, i))) for i in range(n)]
+    return units
+
+
+def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
+    """The masks of one partition, packed."""
+    partition = unit.partitions[0]
+    ids = mask_ids(study, partition.role, partition.index)
+    packed = np.packbits(draw(study, len(datasets.load(study.dataset).train_labels), partition.role, ids), axis=1)
+    n = len(ids)
+    columns = {
+        "study_id": [study.name] * n,
+        "role": [partition.role] * n,
+        "mask_id": ids.astype(np.int32),
+        "alpha": np.full(n, study.alpha),
+        "design": [study.design] * n,
+        "mask": [row.tobytes() for row in packed],
+    }
+    yield partition, pa.table(columns, schema=TABLES["masks"].schema)
+
+
+def masks_a_partition(study: Study) -> int:
+    """Held-out masks whose repeats fill one partition of models."""
+    return study.partition_models // study.heldout_repeats
+
+
+def mask_ids(study: Study, role: str, index: int) -> NDArray[np.int64]:
+    """Mask ids of a partition [n_masks]; fit partitions are whole, so that more models add partitions and change none."""
+    if role == "fit":
+        return np.arange(index * study.partition_models, (index + 1) * study.partition_models)
+    size = masks_a_partition(study)
+    return np.arange(index * size, min((index + 1) * size, study.heldout_masks))
+
+
+def draw(study: Study, n_train: int, role: str, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Masks [n_masks, n_train] bool of the given ids; UsageError when alpha leaves a fixed subset empty or whole."""
+    word = counter.words(study.seed, f"mask/{role}", ids[:, None], np.arange(n_train)[None])
+    if study.design == "bernoulli":
+        return counter.uniform(word) < study.alpha
+    size = round(study.alpha * n_train)
+    if not 0 < size < n_train:
+        raise UsageError(f"alpha {study.alpha} of {n_train} training examples keeps {size}: a subset needs 1 to {n_train - 1}")
+    threshold = np.partition(word, size - 1, axis=1)[:, size - 1 : size]
+    return word <= threshold
+
+
+def unpack(masks: pa.Table, n_train: int) -> NDArray[np.bool_]:
+    """The masks of rows of the table [n_masks, n_train] bool."""
+    return np.unpackbits(packed_bits(masks), axis=1, count=n_train).astype(bool)
+
+
+def packed_bits(masks: pa.Table) -> NDArray[np.uint8]:
+    """The packed masks of rows of the table [n_masks, ceil(n_train / 8)] uint8."""
+    blobs = masks["mask"].to_pylist()
+    return np.frombuffer(b"".join(blobs), np.uint8).reshape(len(blobs), -1)

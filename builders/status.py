@@ -1,0 +1,98 @@
+"""What a study has and what it still costs: the answer of `make status`, as data and as a table for people.
+
+JSON contract: {"study", "fingerprint", "lake", "tables": [{"table", "planned", "present", "missing", "failed", "rows",
+"bytes", "predicted_seconds", "predicted_bytes"}], "failures": [...]}. planned, present and missing count partitions; failed
+counts rows whose status is not `ok`; rows and bytes are of what is present; predicted_* are of what is missing, for one
+worker.
+"""
+
+from typing import Any
+
+from rich import box
+from rich.table import Table as RichTable
+
+from builders import datasets
+from builders.plan import BUILDERS, Inventory, take_inventory
+from builders.study import Study
+from lake.store import Lake
+from lake.tables import TABLES
+
+
+def status(lake: Lake, study: Study) -> dict[str, Any]:
+    """The state of every table of a study; ConflictError when the lake holds another study under its name."""
+    inventory = take_inventory(lake, study)
+    builder_of = {table: b.NAME for b in BUILDERS for table in b.BUILDS}
+    tables = [_table_status(inventory, study, table, builder_of[table]) for table in TABLES if table in builder_of]
+    failed = [p for p, facts in inventory.facts.items() if facts.n_failed]
+    return {
+        "study": study.name,
+        "fingerprint": study.fingerprint(datasets.digest(study.dataset)),
+        "lake": str(lake.root),
+        "tables": tables,
+        "failures": [failure for p in failed for failure in _failures(lake, p)],
+    }
+
+
+def as_table(found: dict[str, Any]) -> RichTable:
+    """The same for people."""
+    table = RichTable(
+        title=f"study {found['study']} in {found['lake']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("table", "planned", "present", "missing", "failed", "rows", "bytes", "to do", "to store"):
+        table.add_column(name, justify="left" if name == "table" else "right", no_wrap=name == "table")
+    for row in found["tables"]:
+        counts = (f"{row[c]:,}" for c in ("planned", "present", "missing", "failed", "rows"))
+        left = (duration(row["predicted_seconds"]), size(row["predicted_bytes"])) if row["missing"] else ("", "")
+        table.add_row(row["table"], *counts, size(row["bytes"]), *left)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `42 s`, `3.5 min`, `7.2 h`."""
+    return (
+        f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+    )
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people: `512 B`, `1.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:,.0f} B" if unit == "B" else f"{n_bytes:,.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.1f} TB"
+
+
+def _table_status(inventory: Inventory, study: Study, table: str, builder: str) -> dict[str, Any]:
+    planned = {p for unit in inventory.units[builder] for p in unit.partitions if p.table == table}
+    present = planned & inventory.files.keys()
+    stored = sum(inventory.files[p].size for p in present)
+    leads = table == next(b.BUILDS[-1] for b in BUILDERS if builder == b.NAME)
+    return {
+        "table": table,
+        "planned": len(planned),
+        "present": len(present),
+        "missing": len(planned) - len(present),
+        "failed": sum(inventory.facts[p].n_failed for p in present),
+        "rows": sum(inventory.facts[p].rows for p in present),
+        "bytes": stored,
+        "predicted_seconds": round(inventory.predicted_seconds(builder, study), 2) if leads else 0.0,
+        "predicted_bytes": _predicted_bytes(study, table, len(planned - present), stored, len(present)),
+    }
+
+
+def _predicted_bytes(study: Study, table: str, missing: int, stored: int, present: int) -> int:
+    """Bytes that the missing partitions will take: as those present, or from the sizes of the study."""
+    if present or not missing:
+        return round(missing * stored / present) if missing else 0
+    n, t = study.dataset.n_train or 1000, study.dataset.n_test or 1000
+    a_row = {"masks": n / 8, "margins": 2 * (n + t)}.get(table, 0)
+    return round(missing * study.partition_models * a_row)
+
+
+def _failures(lake: Lake, partition: Any) -> list[dict[str, Any]]:
+    rows = lake.read(partition, ["model_id", "mask_id", "status"]).to_pylist()
+    return [{"partition": partition.path, **row} for row in rows if row["status"] != "ok"]

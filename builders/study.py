@@ -1,0 +1,161 @@
+"""A study: one experiment, read from a TOML file, checked when it is made, and frozen.
+
+From a study follow, purely, the partitions of every table. Its fingerprint covers what changes numbers (dataset, algorithm,
+alpha, design, margin, seed, pool, held-out plan, partition size) and nothing else: not how many models, which device, how
+many workers. More models means more partitions, with nothing done twice.
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from builders.training.registry import Algorithm
+from lake.errors import UsageError
+from lake.fingerprint import canonical, fingerprint
+from lake.tables import check_name
+
+SHIPPED = Path(__file__).parent / "studies"
+RULES = 1
+"""Version of the rules that turn ids into masks, orders and weights (builders/counter.py and its users)."""
+
+ESTIMATORS = ("lasso", "ridge", "difference", "best")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Dataset(_Strict):
+    """Which images, in which order."""
+
+    source: str = "digits"
+    """A shipped source (builders/datasets.py) or `module:function` that returns builders.training.interface.Data."""
+    n_train: int | None = Field(None, ge=2, le=10_000_000)
+    """Keep the first so many training images; all when left out."""
+    n_test: int | None = Field(None, ge=1, le=10_000_000)
+    """Keep the first so many test images; all when left out."""
+
+    @property
+    def name(self) -> str:
+        """The hive value of its examples: source and sizes, for example `digits-200-100`."""
+        words = re.sub("[^a-z0-9]+", "-", self.source.lower()).strip("-")
+        return "-".join([words, *(str(n) for n in (self.n_train, self.n_test) if n)])
+
+
+class Study(_Strict):
+    """One experiment. Every field names its meaning and unit; an illegal mix raises UsageError when it is made."""
+
+    name: str
+    """Name of the study, the hive value of its partitions."""
+    dataset: Dataset = Dataset()
+    algorithm: Algorithm
+    """Learning algorithm and its options (builders/training/registry.py)."""
+    alpha: float = Field(0.5, gt=0, lt=1)
+    """Share of training examples in a subset."""
+    design: Literal["fixed", "bernoulli"] = "fixed"
+    """`fixed`: every subset has exactly round(alpha n) examples (the paper); `bernoulli`: each example by itself."""
+    margin: Literal["max", "logsumexp"] = "max"
+    """`max`: correct logit minus the largest other (the paper); `logsumexp`: log-odds of the correct class (TRAK)."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Root of all randomness; studies with one seed and one n_train share their masks."""
+    models: int = Field(5_000, ge=1, le=10_000_000)
+    """Models to fit datamodels on; whole partitions are trained. Not part of the fingerprint."""
+    pool: int = Field(32, ge=1, le=100_000)
+    """Initialisations that fit models share, init_id = model_id mod pool (blocking); targets are centred per initialisation."""
+    heldout_masks: int = Field(64, ge=2, le=100_000)
+    """Masks kept for judging, never fitted on."""
+    heldout_repeats: int = Field(8, ge=1, le=1_000)
+    """Models trained on each held-out mask, with initialisations outside the pool."""
+    partition_models: int = Field(256, ge=1, le=65_536)
+    """Models in a partition: the unit that a lost session loses at most."""
+    estimators: tuple[Annotated[str, Field(pattern=f"^({'|'.join(ESTIMATORS)})$")], ...] = ESTIMATORS
+    """Estimators to fit. Not part of the fingerprint."""
+    curve: tuple[Annotated[int, Field(ge=2)], ...] = (250, 500, 1_000, 2_000)
+    """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""
+
+    def __hash__(self) -> int:
+        return hash(canonical(self.model_dump(mode="json")))
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_allowed(cls, name: str) -> str:
+        return check_name(name, "study name")
+
+    @model_validator(mode="after")
+    def _repeats_fill_partitions(self) -> "Study":
+        if self.partition_models % self.heldout_repeats:
+            raise ValueError(
+                f"partition_models {self.partition_models} is not a multiple of heldout_repeats {self.heldout_repeats}: "
+                "a held-out partition holds all repeats of its masks"
+            )
+        return self
+
+    def identity(self, digest: str) -> dict[str, Any]:
+        """The fields that change numbers, with the dataset's digest: what the fingerprint is made of."""
+        kept = ("alpha", "design", "margin", "seed", "pool", "heldout_masks", "heldout_repeats", "partition_models")
+        return {
+            "dataset": {"name": self.dataset.name, "digest": digest},
+            "algorithm": {"name": self.algorithm.name, **self.algorithm.options.model_dump(mode="json")},
+            "rules": RULES,
+            **{name: getattr(self, name) for name in kept},
+        }
+
+    def fingerprint(self, digest: str) -> str:
+        """Fingerprint of the study on the dataset with this digest."""
+        return fingerprint(self.identity(digest))
+
+
+def load(name_or_path: str, **overrides: Any) -> Study:
+    """The shipped study of that name, or a TOML file; `overrides` replace top-level fields. UsageError says what is wrong."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = SHIPPED / f"{name_or_path}.toml"
+        if not path.exists():
+            raise UsageError(f"no study {name_or_path!r}: shipped are {', '.join(shipped())}; or give the path of a .toml file")
+    try:
+        fields = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"no file {path}: give a shipped study ({', '.join(shipped())}) or the path of a .toml file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"{path}: not a readable TOML file ({error})") from error
+    fields |= {key: value for key, value in overrides.items() if value is not None}
+    return parse(fields, str(path))
+
+
+def parse(fields: dict[str, Any], origin: str) -> Study:
+    """A study from plain values; UsageError with one line a wrong field: what was got, what is allowed."""
+    try:
+        return Study.model_validate(_tuples(fields))
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise UsageError(f"{origin}: " + "; ".join(lines)) from error
+    except ValueError as error:
+        raise UsageError(f"{origin}: {error}") from error
+
+
+def shipped() -> list[str]:
+    """Names of the studies that come with the software."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def _tuples(value: Any) -> Any:
+    """TOML arrays as tuples, which strict frozen models ask for."""
+    if isinstance(value, list):
+        return tuple(_tuples(v) for v in value)
+    return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _explain(item: Any) -> str:
+    field = ".".join(str(part) for part in item["loc"]) or "study"
+    if item["type"] == "extra_forbidden":
+        known = [*Study.model_fields, *Dataset.model_fields, *item.get("ctx", {}).get("known", ())]
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
+        return f"{field} is not a field of a study" + (f"; did you mean {near[0]}?" if near else "")
+    got = "" if item["type"] == "missing" else f", got {item['input']!r}"
+    return f"{field}: {item['msg'].removeprefix('Value error, ')}{got}"

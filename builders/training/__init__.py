@@ -1,0 +1,1 @@
+"""Learning algorithms, and the interface that they share."""

@@ -1,0 +1,143 @@
+"""The learning algorithms by name: their options are checked when a study is read, their code is imported when one trains.
+
+A new algorithm is one module with an options model and `prepare(options, data) -> Trainer`, and one line here. A user's own
+is named as `module:object` in the study file: `object(data, **options)` returns a Trainer (builders/training/interface.py).
+"""
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+from builders.training.interface import Data, Trainer
+from lake.errors import UsageError
+
+
+class Options(BaseModel):
+    """Options of one algorithm: plain values, all of which enter the fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PatchNet(Options):
+    """A small network trained many at once on a CPU (builders/training/patchnet.py)."""
+
+    patch: int = Field(4, ge=1, le=64)
+    """Side of the first layer's square patches, pixels."""
+    stride: int = Field(2, ge=1, le=64)
+    """Step between patches, pixels."""
+    padding: int = Field(1, ge=0, le=32)
+    """Zeros around the standardised image, pixels."""
+    widths: tuple[int, ...] = Field((16, 32), max_length=6)
+    """Channels of each hidden layer; empty for a linear model."""
+    epochs: int = Field(12, ge=1, le=1_000)
+    """Passes over the model's own subset."""
+    batch: int = Field(25, ge=1, le=4_096)
+    """Examples a step."""
+    learning_rate: float = Field(0.1, gt=0, lt=100)
+    """Peak of the schedule: linear up over `warmup`, then linear down to 0."""
+    warmup: float = Field(0.2, ge=0, lt=1)
+    """Share of the steps."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Nesterov momentum."""
+    weight_decay: float = Field(5e-3, ge=0, lt=1)
+    """L2 penalty on every weight."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of the target spread evenly over the classes."""
+
+
+class Sklearn(Options):
+    """Any scikit-learn classifier (builders/training/sklearn_classifier.py)."""
+
+    estimator: str = Field("sklearn.linear_model:LogisticRegression", pattern=r"^[\w.]+:\w+$")
+    """`module:Class` of the classifier."""
+    parameters: dict[str, str | int | float | bool] = Field({})
+    """Keyword arguments of the class; `random_state` is set from the model's init_id where the class takes one."""
+
+
+class Logistic(Options):
+    """Multinomial logistic regression of scikit-learn on standardised pixels: convex, so initialisation plays no part."""
+
+    C: float = Field(0.01, gt=0)
+    """Inverse of the L2 penalty."""
+    max_iter: int = Field(200, ge=1)
+    """Iterations of the solver at most."""
+
+
+class Own(Options):
+    """Options of a user's algorithm, passed on as keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+
+MODULES: dict[str, tuple[type[Options], str]] = {
+    "patchnet": (PatchNet, "builders.training.patchnet"),
+    "sklearn": (Sklearn, "builders.training.sklearn_classifier"),
+    "logistic": (Logistic, "builders.training.logistic"),
+}
+"""Options model and module of each algorithm."""
+
+PRIOR_SECONDS = {"patchnet": 0.015, "sklearn": 0.1, "logistic": 0.1}
+"""CPU seconds a model to expect before any was measured; 1.0 for an algorithm that is not listed."""
+
+
+class Algorithm(BaseModel):
+    """A learning algorithm with its options: in TOML a table whose `name` picks the algorithm and the rest are its options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: SerializeAsAny[Options]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pick_options(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "options" in value:
+            return value
+        rest = {k: v for k, v in value.items() if k != "name"}
+        name = value.get("name")
+        if not isinstance(name, str) or not (name in MODULES or ":" in name):
+            raise ValueError(f"algorithm name {name!r}: choose one of {', '.join(MODULES)} or a `module:object` of yours")
+        kind = MODULES[name][0] if name in MODULES else Own
+        if unknown := sorted(rest.keys() - kind.model_fields.keys()) if kind is not Own else []:
+            raise ValueError(f"algorithm {name} has no option {', '.join(unknown)}; it has {', '.join(kind.model_fields)}")
+        return {"name": name, "options": kind.model_validate(rest)}
+
+    def prepare(self, data: Data) -> Trainer:
+        """A trainer on `data`; UsageError when the algorithm cannot be imported or does not fit the images."""
+        if self.name in MODULES:
+            module = importlib.import_module(MODULES[self.name][1])
+            return _explained(self.name, lambda: module.prepare(self.options, data))
+        options = self.options.model_dump()
+        return _explained(self.name, lambda: load_object(self.name)(data, **options))
+
+
+def load_object(name: str) -> Any:
+    """The object that `module:object` names, looked for in the current folder too; UsageError says what is missing."""
+    module_name, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"cannot load {name!r} ({error}): it must be importable as module:object from the current folder"
+        ) from error
+    if not callable(found):
+        raise UsageError(f"{name!r} is a {type(found).__name__}, not callable: see builders/training/interface.py")
+    return found
+
+
+def _explained(name: str, make: Any) -> Trainer:
+    try:
+        trainer = make()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"algorithm {name}: {error}") from error
+    if not callable(trainer) or inspect.isclass(trainer):
+        raise UsageError(
+            f"algorithm {name} returned a {type(trainer).__name__}; it must return a function from Group to Logits"
+        )
+    return trainer

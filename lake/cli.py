@@ -1,0 +1,34 @@
+"""How the three command lines end: one line for an error that a user can act on, and the exit code that it carries."""
+
+import signal
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+import typer
+
+from lake.errors import LakeError
+
+_UsageMistake = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run `app` and exit: 0 done, the LakeError's code, 2 for a mistyped option, 130 interrupted, 128 + n on signal n."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError):  # signals can be set in the main thread only
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    try:
+        app(standalone_mode=False)
+    except LakeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except _UsageMistake as mistake:
+        mistake.show()  # pyright: ignore[reportAttributeAccessIssue]
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        print("stopped: every published partition is safe; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left: nobody is there to be told
+        sys.exit(141)
+    sys.exit(0)

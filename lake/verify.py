@@ -1,0 +1,125 @@
+"""Whether the lake still holds what was published: every problem with its file and the way to mend it.
+
+The plain check reads every byte once: seals, footers, names, one fingerprint a study. The deep check also decodes every row,
+compares content hashes and contracts, and asks the builders to derive masks and seeds anew. Those deeper checks are found
+by entry points (group `datamodels_lake.checks`), so that the lake need not know who fills it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+import pyarrow as pa
+
+from lake import parquet
+from lake.content import content_hash
+from lake.errors import LakeError
+from lake.parquet import Facts
+from lake.store import Lake, validate
+from lake.tables import TABLES, Partition, parse_path
+
+DeepCheck = Callable[[Lake, dict[Partition, Facts]], Iterator["Problem"]]
+"""A check of all partitions of one study or dataset at once."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one file."""
+
+    path: str
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}. {self.advice}"
+
+
+SET_ASIDE = "Set it aside with `make verify QUARANTINE=1`, then `make build-missing` makes it anew"
+
+
+def verify(lake: Lake, deep: bool = False, tell: Callable[[str, int], None] = lambda path, size: None) -> list[Problem]:
+    """Every problem found, by path. `tell` hears of each file and its size before it is read."""
+    problems, facts = [], {}
+    for path, stat in lake.files.list().items():
+        tell(path, stat.size)
+        partition = parse_path(path)
+        if partition is None:
+            problems += [Problem(path, *_foreign(lake, path))] if path.split("/")[0] in TABLES else []
+            continue
+        found = _check_file(lake, partition, deep)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            facts[partition] = found
+    problems += _mixed_fingerprints(facts)
+    return problems + (list(_deep_checks(lake, facts)) if deep else [])
+
+
+def quarantine(lake: Lake, problems: list[Problem]) -> dict[str, str]:
+    """Move the damaged partitions among `problems` aside; return where the bytes of each are kept, by path."""
+    damaged = {p.path: parse_path(p.path) for p in problems if p.advice == SET_ASIDE}
+    return {path: lake.quarantine(partition) for path, partition in damaged.items() if partition is not None}
+
+
+def _check_file(lake: Lake, partition: Partition, deep: bool) -> Facts | Problem:
+    try:
+        with lake.files.open(partition.path) as source:
+            if not parquet.seal_holds(source):
+                return Problem(partition.path, *_unsealed(lake, partition.path))
+            source.seek(0)
+            facts = parquet.read_facts(source)
+        if facts.partition != partition:
+            return Problem(partition.path, f"holds {facts.partition.path}, so it was copied or renamed", SET_ASIDE)
+        if deep:
+            rows = lake.read(partition)
+            if content_hash(rows) != facts.content or rows.num_rows != facts.rows:
+                return Problem(partition.path, "its rows are not those that its footer describes", SET_ASIDE)
+            validate(partition, rows)
+    except (LakeError, pa.ArrowException) as error:
+        return Problem(partition.path, str(error).removeprefix(f"{partition.path}: ").split(". Set it aside")[0], SET_ASIDE)
+    return facts
+
+
+def _unsealed(lake: Lake, path: str) -> tuple[str, str]:
+    """What is wrong with a file whose bytes are not the sealed ones, and what to do."""
+    with lake.files.open(path) as source:
+        head = source.read(200)
+    if head.startswith(b"version https://git-lfs"):
+        return (
+            "is a Git LFS pointer, not the file",
+            "Fetch the file itself with `git lfs pull`, or set the pointer aside",
+        )
+    if not head:
+        return "is empty", SET_ASIDE
+    if head[:4] != b"PAR1":
+        return "is not a parquet file", SET_ASIDE
+    return "its bytes are not those that were published (damaged or cut short)", SET_ASIDE
+
+
+def _foreign(lake: Lake, path: str) -> tuple[str, str]:
+    what = _unsealed(lake, path)[0] if path.endswith(".parquet") else "is not a file of ours"
+    return (
+        f"unknown name in a table's folder ({what})",
+        "Readers that scan the folder may fail on it: move it out of the lake",
+    )
+
+
+def _mixed_fingerprints(facts: dict[Partition, Facts]) -> Iterator[Problem]:
+    first: dict[tuple[bool, str], tuple[Partition, str]] = {}
+    for partition, found in facts.items():
+        owner = (partition.table == "examples", partition.value)
+        known, print_ = first.setdefault(owner, (partition, found.fingerprint))
+        if found.fingerprint != print_:
+            yield Problem(
+                partition.path,
+                f"fingerprint {found.fingerprint} differs from {print_} of {known.path}",
+                "Two studies share a name: keep the one you mean and move the other's files out",
+            )
+
+
+def _deep_checks(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
+    checks: list[DeepCheck] = [point.load() for point in entry_points(group="datamodels_lake.checks")]
+    for value in sorted({p.value for p in facts}):
+        own = {p: f for p, f in facts.items() if p.value == value}
+        for check in checks:
+            yield from check(lake, own)
