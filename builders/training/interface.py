@@ -62,3 +62,12 @@ class Logits:
 
 
 Trainer = Callable[[Group], Logits]
+
+
+def standardised(data: Data) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Train and test images as float32 with mean 0 and sd 1 over all training pixels, from exact integer sums."""
+    pixels = data.train_images.astype(np.int64)
+    mean = pixels.sum() / pixels.size
+    sd = np.sqrt((pixels**2).sum() / pixels.size - mean**2)
+    train, test = (((images - mean) / sd).astype(np.float32) for images in (data.train_images, data.test_images))
+    return train, test

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from builders import counter
-from builders.training.interface import Data, Group, Logits, Trainer
+from builders.training.interface import Data, Group, Logits, Trainer, standardised
 from builders.training.registry import PatchNet as Recipe
 from builders.training.simd import LANES, aligned, exp, product
 
@@ -91,15 +91,6 @@ def prepare(recipe: Recipe, data: Data) -> Trainer:
     return train
 
 
-def standardised(data: Data) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Train and test images as float32 with mean 0 and sd 1 over all training pixels, from exact integer sums."""
-    pixels = data.train_images.astype(np.int64)
-    mean = pixels.sum() / pixels.size
-    sd = np.sqrt((pixels**2).sum() / pixels.size - mean**2)
-    train, test = (((images - mean) / sd).astype(np.float32) for images in (data.train_images, data.test_images))
-    return train, test
-
-
 def initial_weights(net: Network, group: Group) -> NDArray[np.float32]:
     """Weights [n_weights * LANES]: uniform with He's variance (He et al. 2015) from (seed, init_id, layer, position); biases 0."""
     weights, at = aligned(net.n_weights), 0
@@ -161,7 +152,7 @@ def _block_order(side: int, levels: int) -> NDArray[np.int64]:
 
 
 @njit(nogil=True, cache=True)
-def _forward(acts, layers, weights, batch):  # noqa: ANN001, ANN202
+def _forward(acts, layers, weights, batch):
     """Fill `acts` layer after layer from its first batch * rows[0] * fans[0] vectors."""
     a, w = 0, 0
     for i in range(layers.shape[1]):
@@ -202,7 +193,7 @@ def _forward(acts, layers, weights, batch):  # noqa: ANN001, ANN202
 
 
 @njit(nogil=True, cache=True)
-def _softmax_gradient(logits, labels, order, at, batch, classes, smoothing, out):  # noqa: ANN001, ANN202
+def _softmax_gradient(logits, labels, order, at, batch, classes, smoothing, out):
     """Gradient of the mean smoothed cross-entropy over the batch: (softmax - target) / batch, into `out`."""
     low, scale = smoothing / np.float32(classes), np.float32(1) / np.float32(batch)
     top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
@@ -226,7 +217,7 @@ def _softmax_gradient(logits, labels, order, at, batch, classes, smoothing, out)
 
 
 @njit(nogil=True, cache=True)
-def _backward(acts, deltas, layers, weights, gradient, batch):  # noqa: ANN001, ANN202
+def _backward(acts, deltas, layers, weights, gradient, batch):
     """Fill `gradient` from `deltas`, whose last layer is set; deltas of earlier layers are computed on the way."""
     w, c = weights.size, acts.size
     for i in range(layers.shape[1] - 1, -1, -1):
@@ -249,7 +240,7 @@ def _backward(acts, deltas, layers, weights, gradient, batch):  # noqa: ANN001, 
 
 
 @njit(nogil=True, cache=True)
-def _gather(table, order, at, batch, acts):  # noqa: ANN001, ANN202
+def _gather(table, order, at, batch, acts):
     """Put the rows of the batch's examples into the first layer's input, one lane a model."""
     width = table.shape[1]
     for b in range(batch):
@@ -261,7 +252,7 @@ def _gather(table, order, at, batch, acts):  # noqa: ANN001, ANN202
 
 
 @njit(nogil=True, cache=True)
-def _train(table, labels, layers, order, rates, weights, batch, momentum, decay, smoothing, acts, deltas, gradient, velocity):  # noqa: ANN001, ANN202
+def _train(table, labels, layers, order, rates, weights, batch, momentum, decay, smoothing, acts, deltas, gradient, velocity):
     """Train LANES models in place: `weights` [n_weights * LANES]; the four scratch arrays are overwritten."""
     velocity[:] = np.float32(0)
     classes = layers[2, -1]
@@ -281,7 +272,7 @@ def _train(table, labels, layers, order, rates, weights, batch, momentum, decay,
 
 
 @njit(nogil=True, cache=True)
-def _predict(table, layers, weights, batch, acts, logits):  # noqa: ANN001, ANN202
+def _predict(table, layers, weights, batch, acts, logits):
     """Logits [LANES, n, classes] of every row of `table`."""
     classes, n = layers[2, -1], table.shape[0]
     order = np.empty((LANES, batch), np.int32)

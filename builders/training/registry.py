@@ -31,13 +31,13 @@ class PatchNet(Options):
     """Step between patches, pixels."""
     padding: int = Field(1, ge=0, le=32)
     """Zeros around the standardised image, pixels."""
-    widths: tuple[int, ...] = Field((16, 32), max_length=6)
+    widths: tuple[int, ...] = Field((24, 48), max_length=6)
     """Channels of each hidden layer; empty for a linear model."""
     epochs: int = Field(12, ge=1, le=1_000)
     """Passes over the model's own subset."""
     batch: int = Field(25, ge=1, le=4_096)
     """Examples a step."""
-    learning_rate: float = Field(0.1, gt=0, lt=100)
+    learning_rate: float = Field(0.2, gt=0, lt=100)
     """Peak of the schedule: linear up over `warmup`, then linear down to 0."""
     warmup: float = Field(0.2, ge=0, lt=1)
     """Share of the steps."""
@@ -80,7 +80,7 @@ MODULES: dict[str, tuple[type[Options], str]] = {
 }
 """Options model and module of each algorithm."""
 
-PRIOR_SECONDS = {"patchnet": 0.015, "sklearn": 0.1, "logistic": 0.1}
+PRIOR_SECONDS = {"patchnet": 0.02, "sklearn": 0.1, "logistic": 0.1}
 """CPU seconds a model to expect before any was measured; 1.0 for an algorithm that is not listed."""
 
 

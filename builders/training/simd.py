@@ -42,11 +42,11 @@ def _tile(height: int, width: int) -> Callable[..., Any]:
     """
 
     @intrinsic
-    def tile(typing, a_arr, a, ai, ak, b_arr, b, bk, bj, c_arr, c, ci, cj, depth, add):  # noqa: ANN001, ANN202
+    def tile(typing, a_arr, a, ai, ak, b_arr, b, bk, bj, c_arr, c, ci, cj, depth, add):
         offsets = (types.int64,) * 3
         signature = types.void(a_arr, *offsets, b_arr, *offsets, c_arr, *offsets, types.int64, types.boolean)
 
-        def generate(context, builder, sig, args):  # noqa: ANN001, ANN202
+        def generate(context, builder, sig, args):
             data = [
                 builder.bitcast(context.make_array(kind)(context, builder, value).data, _FLOAT.as_pointer())
                 for kind, value in zip(sig.args, args, strict=True)
@@ -99,7 +99,7 @@ _tile_4x2, _tile_4x1, _tile_1x2, _tile_1x1 = _tile(4, 2), _tile(4, 1), _tile(1, 
 
 
 @njit(nogil=True, cache=True)
-def product(a, a0, ai, ak, b, b0, bk, bj, c, c0, ci, cj, m, n, depth, add):  # noqa: ANN001, ANN201
+def product(a, a0, ai, ak, b, b0, bk, bj, c, c0, ci, cj, m, n, depth, add):
     """C[m, n] (+)= A[m, depth] B[depth, n] for every lane; offsets and strides in floats, as for a tile."""
     i = 0
     while i + 4 <= m:
@@ -121,10 +121,10 @@ def product(a, a0, ai, ak, b, b0, bk, bj, c, c0, ci, cj, m, n, depth, add):  # n
 
 
 @intrinsic
-def _float_of_bits(typing, bits):  # noqa: ANN001, ANN202
+def _float_of_bits(typing, bits):
     """The float32 whose bits are the int32 `bits`."""
 
-    def generate(context, builder, sig, args):  # noqa: ANN001, ANN202
+    def generate(context, builder, sig, args):
         return builder.bitcast(args[0], _FLOAT)
 
     return types.float32(types.int32), generate
@@ -139,7 +139,7 @@ _HALF, _ONE, _LOWEST = _F(0.5), _F(1), _F(-87)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def exp(x):  # noqa: ANN001, ANN201
+def exp(x):
     """e^x for float32 x <= 0, within 2 units in the last place: the Cephes polynomial, so that no machine's libm enters."""
     x = max(x, _LOWEST) if x == x else x
     n = np.floor(x * _LOG2E + _HALF)
