@@ -128,9 +128,8 @@ def _print_plan(lake: Lake, chosen: study.Study, workers: int) -> None:
     units = take_inventory(lake, chosen)
     waiting = sum(len(units.missing(name)) for name in units.units)
     needed = size(sum(row["predicted_bytes"] for row in found["tables"]))
-    print(
-        f"dry run: {waiting} piece(s) of work missing, about {duration(seconds / workers)} on {workers} worker(s), {needed}; nothing was built"
-    )
+    expected = f"about {duration(seconds / workers)} on {workers} worker(s), {needed}"
+    print(f"dry run: {waiting} piece(s) of work missing, {expected}; nothing was built")
 
 
 def _summary(report: loop.Report, chosen: study.Study, lake: Lake) -> str:

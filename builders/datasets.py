@@ -53,7 +53,7 @@ def load(dataset: Dataset) -> Data:
         data = check(function(), dataset.source)
         if (got := digest_of(data)) != pinned:
             raise UsageError(
-                f"dataset {dataset.source}: digest {got[:12]} is not the pinned {pinned[:12]}: its images, labels or order changed"
+                f"dataset {dataset.source}: its images, labels or order changed (digest {got[:12]}, pinned {pinned[:12]})"
             )
     elif ":" in dataset.source:
         data = check(load_object(dataset.source)(), dataset.source)

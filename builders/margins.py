@@ -103,7 +103,7 @@ def _train_group(train: Trainer, group: Group, data: Data) -> tuple[Logits, NDAr
     kept = Logits(*(np.full(shape, np.nan, np.float32) for shape in shapes))
     status, reason = np.full(group.n_models, "failed", "U8"), ""
     pending = [np.arange(group.n_models)]
-    for attempt in range(RETRIES + 1):
+    for _ in range(RETRIES + 1):
         for rows in pending:
             try:
                 found = train(group.take(rows))

@@ -64,7 +64,8 @@ class Facts:
         values = json.loads(text)
         if values.get("format", 0) > FORMAT:
             raise LakeError(
-                f"written in format {values['format']} by version {values.get('code')}; this version reads up to format {FORMAT}: upgrade first"
+                f"written in format {values['format']} by version {values.get('code')}, "
+                f"this one reads up to format {FORMAT}: upgrade first"
             )
         known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
         return cls(**known)

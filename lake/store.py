@@ -91,8 +91,8 @@ class Lake:
         theirs = self._read_facts(partition)
         if theirs.content != facts.content:
             raise ConflictError(
-                f"{partition.path} is there with other rows (content {theirs.content[:12]} by {theirs.code}; ours {facts.content[:12]} by "
-                f"{facts.code}). Both are kept: nothing was written. Look with `make verify DEEP=1`"
+                f"{partition.path} is there with other rows: content {theirs.content[:12]} by {theirs.code}, ours "
+                f"{facts.content[:12]} by {facts.code}. Both are kept: nothing was written. Look with `make verify DEEP=1`"
             )
         return theirs
 

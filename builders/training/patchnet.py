@@ -45,7 +45,7 @@ def network(recipe: Recipe, image_side: int, channels: int, n_classes: int) -> N
     span = image_side + 2 * recipe.padding - recipe.patch
     if span < 0 or span % recipe.stride:
         raise ValueError(
-            f"patch {recipe.patch}, stride {recipe.stride}, padding {recipe.padding} do not tile an image of {image_side} pixels: "
+            f"patch {recipe.patch}, stride {recipe.stride}, padding {recipe.padding} do not tile {image_side} pixels: "
             f"(side + 2 padding - patch) must be a multiple of stride"
         )
     side, hidden = span // recipe.stride + 1, len(recipe.widths)
@@ -92,7 +92,7 @@ def prepare(recipe: Recipe, data: Data) -> Trainer:
 
 
 def initial_weights(net: Network, group: Group) -> NDArray[np.float32]:
-    """Weights [n_weights * LANES]: uniform with He's variance (He et al. 2015) from (seed, init_id, layer, position); biases 0."""
+    """Weights [n_weights * LANES]: uniform with He's variance (2015), by (seed, init_id, layer, position); biases 0."""
     weights, at = aligned(net.n_weights), 0
     lanes = weights.reshape(-1, LANES)
     for layer, (fan, width) in enumerate(zip(net.fans, net.widths, strict=True)):
