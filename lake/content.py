@@ -34,10 +34,10 @@ def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
         digest.update(_fixed(pc.binary_length(array)))
         digest.update(_joined(array))
-    elif pa.types.is_primitive(kind):
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         digest.update(_fixed(array))
     else:
-        raise TypeError(f"no canonical form for {kind}: use a primitive, string, binary, list or struct column")
+        raise TypeError(f"no canonical form for {kind}: use a number, boolean, string, binary, list or struct column")
 
 
 def _fixed(array: pa.Array) -> bytes:

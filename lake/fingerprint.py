@@ -21,14 +21,19 @@ def fingerprint(value: Any) -> str:
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
-    """One line a field that differs, `field: theirs -> ours`, nested fields by dotted name."""
+    """One line a field that differs, `field: theirs -> ours`, nested fields by dotted name.
+
+    Fields differ when their canonical forms do, so that a difference is named exactly when the fingerprints differ.
+    """
     lines: list[str] = []
     for name in sorted(ours.keys() | theirs.keys()):
         a, b = ours.get(name), theirs.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             lines += differences(a, b, f"{prefix}{name}.")
-        elif a != b:
-            lines.append(f"{prefix}{name}: {b!r} -> {a!r}")
+            continue
+        before, now = (repr(d[name]) if name in d else "absent" for d in (theirs, ours))
+        if "absent" in (before, now) or canonical(a) != canonical(b):
+            lines.append(f"{prefix}{name}: {before} -> {now}")
     return lines
 
 

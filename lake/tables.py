@@ -95,12 +95,15 @@ def parse_path(path: str) -> Partition | None:
 
 
 def check_name(name: str, what: str) -> str:
-    """`name`, or UsageError: names are lower-case words joined by '-', and no word is one that the Hub reads as a split."""
+    """`name`, or UsageError: names are lower-case words joined by '-', and no word is one that the Hub reads as a split.
+
+    Words end at digits too, as they do for the Hub: `cifar10test` holds `test`.
+    """
     if not NAME.fullmatch(name) or len(name) > 64:
         raise UsageError(
             f"{what} {name!r} is not allowed: use 1 to 64 of a-z, 0-9 and single '-', a letter first (such as cifar10-half)"
         )
-    if words := SPLIT_WORDS.intersection(name.split("-")):
+    if words := SPLIT_WORDS.intersection(re.split(r"[^a-z]+", name)):
         raise UsageError(f"{what} {name!r} holds the word {min(words)!r}, which Hub readers take for a split: choose another")
     return name
 
