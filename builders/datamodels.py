@@ -31,9 +31,9 @@ SPLITS = ("test", "train")
 
 
 def plan(study: Study) -> list[Unit]:
-    """One unit a number of models; all of its estimators share the totals."""
-    sizes = [m for m in sorted(set(study.curve)) if m < study.models] + [study.models]
-    return [_unit(study, m) for m in sizes]
+    """One unit a number of models, whose estimators share the totals; the largest first, so that no core waits for it."""
+    sizes = {m for m in study.curve if m < study.models} | {study.models}
+    return [_unit(study, m) for m in sorted(sizes, reverse=True)]
 
 
 def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
@@ -78,7 +78,7 @@ def estimate(names: tuple[str, ...], fit: "Totals", heldout: "Totals") -> "dict[
 def _unit(study: Study, n_models: int) -> Unit:
     tables = BUILDS if n_models == study.models else BUILDS[1:]
     partitions = tuple(Partition(table, study.name, estimator, n_models) for estimator in study.estimators for table in tables)
-    heldout = tuple(u.partitions[0] for u in masks.plan(study) if u.partitions[0].role == "heldout")
+    heldout = tuple(masks.partitions(study, "heldout"))
     used = range(-(-n_models // study.partition_models))
     fit = tuple(Partition(table, study.name, "fit", i) for i in used for table in ("masks", "margins"))
     return Unit(NAME, partitions, fit + heldout, n_models)
@@ -86,8 +86,7 @@ def _unit(study: Study, n_models: int) -> Unit:
 
 def _heldout_masks(lake: Lake, study: Study, n_train: int) -> NDArray[np.float64]:
     """Held-out masks [n_masks, n_train] as 0 and 1, by mask_id."""
-    partitions = [u.partitions[0] for u in masks.plan(study) if u.partitions[0].role == "heldout"]
-    return masks.unpack(lake.scan(partitions, ["mask"]), n_train).astype(np.float64)
+    return masks.unpack(lake.scan(masks.partitions(study, "heldout"), ["mask"]), n_train).astype(np.float64)
 
 
 def _fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int) -> pa.Table:

@@ -24,14 +24,14 @@ BUILDS = ("masks",)
 
 def plan(study: Study) -> list[Unit]:
     """Fit masks, one a model, then held-out masks; a partition holds the masks of one partition of margins."""
-    units = []
-    for role, total, size in (
-        ("fit", study.models, study.partition_models),
-        ("heldout", study.heldout_masks, masks_a_partition(study)),
-    ):
-        n = -(-total // size)
-        units += [Unit(NAME, (Partition("masks", study.name, role, i),), rows=len(mask_ids(study, role, i))) for i in range(n)]
-    return units
+    every = partitions(study, "fit") + partitions(study, "heldout")
+    return [Unit(NAME, (p,), rows=len(mask_ids(study, p.role, p.index))) for p in every]
+
+
+def partitions(study: Study, role: str) -> list[Partition]:
+    """The partitions of a role that the study plans."""
+    total, size = (study.models, study.partition_models) if role == "fit" else (study.heldout_masks, masks_a_partition(study))
+    return [Partition("masks", study.name, role, i) for i in range(-(-total // size))]
 
 
 def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:

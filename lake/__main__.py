@@ -70,8 +70,9 @@ def sql(
       python -m lake sql "select status, count(*) from margins group by status"
     """
     connection, console = connect(lake, locked=True), Console()
+    width = console.width if console.is_terminal else 240
     if query:
-        connection.sql(only_reads(connection, query)).show(max_width=console.width)
+        connection.sql(only_reads(connection, query)).show(max_width=width)
         return
     print(
         "DuckDB on the lake: `show tables;` lists the views, `describe masks;` their columns; Ctrl-D leaves.",
@@ -79,7 +80,7 @@ def sql(
     )
     for statement in _statements():
         try:
-            connection.sql(only_reads(connection, statement)).show(max_width=console.width)
+            connection.sql(only_reads(connection, statement)).show(max_width=width)
         except (LakeError, duckdb.Error) as error:
             print(f"error: {error}", file=sys.stderr)
 

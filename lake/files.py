@@ -33,23 +33,24 @@ class LocalFiles:
 
     def list(self, prefix: str = "") -> dict[str, Stat]:
         """Every file below `prefix`, hidden folders left out, sorted by path; empty when there is no such folder."""
-        return dict(sorted(self._walk(self.root / prefix)))
+        return dict(sorted(self._walk(prefix)))
 
-    def _walk(self, folder: Path) -> Iterator[tuple[str, Stat]]:
+    def _walk(self, folder: str) -> Iterator[tuple[str, Stat]]:
         try:
-            entries = list(os.scandir(folder))
+            entries = list(os.scandir(self.root / folder))
         except FileNotFoundError:
             return
         for entry in entries:
-            if entry.name.startswith(".") and folder == self.root:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if path.startswith("."):
                 continue
             if entry.is_symlink():
                 raise CorruptError(f"{entry.path} is a link: a lake holds files only; copy the file in its place")
             if entry.is_dir():
-                yield from self._walk(Path(entry.path))
+                yield from self._walk(path)
             else:
                 stat = entry.stat()
-                yield os.path.relpath(entry.path, self.root).replace(os.sep, "/"), Stat(stat.st_size, stat.st_mtime_ns)
+                yield path, Stat(stat.st_size, stat.st_mtime_ns)
 
     def open(self, path: str) -> BinaryIO:
         """The file for reading."""

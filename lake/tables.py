@@ -8,6 +8,7 @@ float16, fixed-size binary of two widths cannot be read as one dataset by pyarro
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 
 import pyarrow as pa
 
@@ -94,6 +95,7 @@ def parse_path(path: str) -> Partition | None:
     return partition if partition.path == path else None
 
 
+@cache
 def check_name(name: str, what: str) -> str:
     """`name`, or UsageError: names are lower-case words joined by '-', and no word is one that the Hub reads as a split.
 

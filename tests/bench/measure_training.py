@@ -1,0 +1,74 @@
+"""Training: models a core-second of the digits recipe, fused against one after another in plain PyTorch, at equal accuracy."""
+
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timing import Row, greater
+from torch import nn
+
+from builders import datasets, masks, study
+from builders.training import patchnet
+from builders.training.interface import Data, Group, standardised
+
+FUSED, SEQUENTIAL, ROUNDS = 64, 8, 3
+
+
+def train_vs_sequential() -> Row:
+    """64 models at once against 8 in a loop: the same net, data, order, schedule, optimiser and loss."""
+    torch.set_num_threads(1)
+    chosen = study.load("digits")
+    data = datasets.load(chosen.dataset)
+    train, recipe = chosen.algorithm.prepare(data), chosen.algorithm.options
+    group = _group(chosen, FUSED)
+    train(group)
+    ours, peer = [], []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        logits = train(group)
+        ours.append(FUSED / (time.process_time() - start))
+        start = time.process_time()
+        accuracies = [_sequential(recipe, data, group, k) for k in range(SEQUENTIAL)]
+        peer.append(SEQUENTIAL / (time.process_time() - start))
+    right = (logits.test.argmax(2) == data.test_labels).mean(1)
+    note = f"accuracy {right.mean():.4f} over {FUSED} models; of the first {SEQUENTIAL}: {right[:SEQUENTIAL].mean():.4f}, peer {np.mean(accuracies):.4f}"
+    return greater(float(np.median(ours)), float(np.median(peer)), "PyTorch nn.Module loop", "models per core-second", note=note)
+
+
+def _group(chosen: study.Study, n: int) -> Group:
+    ids = np.arange(n)
+    return Group(chosen.seed, "fit", masks.draw(chosen, 1000, "fit", ids), ids % chosen.pool, ids)
+
+
+def _sequential(recipe: patchnet.Recipe, data: Data, group: Group, k: int) -> float:
+    """Train model k as one would by hand, data as tensors and no DataLoader; return its test accuracy."""
+    torch.manual_seed(k)
+    x, x_test = (torch.tensor(images).permute(0, 3, 1, 2).contiguous() for images in standardised(data))
+    y = torch.tensor(data.train_labels)
+    wide, deep = recipe.widths
+    net = nn.Sequential(
+        nn.Conv2d(1, wide, recipe.patch, recipe.stride, recipe.padding),
+        nn.ReLU(),
+        nn.Conv2d(wide, deep, 2, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(4 * deep, 10),
+    )
+    for layer in net:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    optimiser = torch.optim.SGD(net.parameters(), momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay, lr=1)
+    order, rates = (torch.tensor(a) for a in patchnet.orders(recipe, group.take(np.array([k]))))
+    for step, rate in enumerate(rates[:, 0]):
+        rows = order[0, step * recipe.batch : (step + 1) * recipe.batch]
+        optimiser.param_groups[0]["lr"] = float(rate)
+        optimiser.zero_grad()
+        F.cross_entropy(net(x[rows]), y[rows], label_smoothing=recipe.label_smoothing).backward()
+        optimiser.step()
+    with torch.no_grad():
+        return float((net(x_test).argmax(1) == torch.tensor(data.test_labels)).float().mean())
+
+
+BENCHES = {"train_vs_sequential": train_vs_sequential}
