@@ -49,6 +49,9 @@ class Facts:
     libraries: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        Partition(self.table, self.value, self.role, self.index)  # facts of a partition that cannot be are refused
+
     @property
     def partition(self) -> Partition:
         """The partition these facts claim to describe."""
@@ -62,6 +65,8 @@ class Facts:
     def from_json(cls, text: str | bytes) -> "Facts":
         """Facts from a footer; LakeError when a newer format wrote them, ValueError when they are no facts."""
         values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"facts are a JSON object, this is a {type(values).__name__}")
         if values.get("format", 0) > FORMAT:
             raise LakeError(
                 f"written in format {values['format']} by version {values.get('code')}, "
@@ -104,7 +109,7 @@ def read_facts(source: Path | BinaryIO) -> Facts:
     try:
         metadata = pq.read_metadata(source).metadata or {}
         return Facts.from_json(metadata[b"lake"])
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorruptError(f"not a partition of a lake ({_first_line(error)})") from error
 
 
@@ -112,7 +117,7 @@ def read_rows(source: Path | BinaryIO, columns: list[str] | None = None) -> pa.T
     """Rows of a file [n_rows, n_columns] with page checksums verified; CorruptError when they cannot be read."""
     try:
         return pq.ParquetFile(source, page_checksum_verification=True).read(columns).replace_schema_metadata()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptError(f"cannot be read ({_first_line(error)})") from error
 
 
