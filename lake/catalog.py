@@ -10,12 +10,14 @@ the lake's own folder, and only statements that read.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from lake.errors import UsageError
+from lake.errors import CorruptError, UsageError
 from lake.store import Lake
 from lake.tables import TABLES, Table
 
@@ -49,8 +51,9 @@ MACROS = {
     "weighted_ranks(numbers, counts)": """list_transform(numbers, lambda x:
         list_sum(list_transform(numbers, lambda other, i: counts[i] * sign(x - other))) / 2.0)""",
     # of centred ranks: 0 when `predicted` is constant, NULL when `outputs` is
-    "rank_correlation(predicted, outputs)": """case when list_dot_product(outputs, outputs) > 0 then coalesce(list_dot_product(
-        predicted, outputs) / nullif(sqrt(list_dot_product(predicted, predicted) * list_dot_product(outputs, outputs)), 0), 0) end""",
+    "rank_correlation(predicted, outputs)": """case when list_dot_product(outputs, outputs) > 0 then coalesce(
+        list_dot_product(predicted, outputs)
+        / nullif(sqrt(list_dot_product(predicted, predicted) * list_dot_product(outputs, outputs)), 0), 0) end""",
     # Poisson(1) count from the first 32 bits of the key's MD5: the same in every version and on every machine
     "poisson(key)": """list_transform([('0x' || left(md5(key), 8))::ubigint / 4294967296.0], lambda u:
         (u > 0.367879441)::integer + (u > 0.735758882)::integer + (u > 0.919698603)::integer + (u > 0.981011843)::integer
@@ -80,14 +83,24 @@ def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyC
     """
     lake = Lake(root)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    for spec in TABLES.values():
-        files = [lake.files.url(p.path) for p in lake.present(spec.name)]
-        _create_view(connection, spec, files)
-    _create_partitions(connection, {name: [lake.files.url(p.path) for p in lake.present(name)] for name in TABLES})
-    _create_derived(connection)
+    files = {name: [lake.files.url(p.path) for p in lake.present(name)] for name in TABLES}
+    with naming_damage():
+        for name, spec in TABLES.items():
+            _create_view(connection, spec, files[name])
+        _create_partitions(connection, files)
+        _create_derived(connection)
     if locked:
         lock(connection, lake.root)
     return connection
+
+
+@contextmanager
+def naming_damage() -> Iterator[None]:
+    """Turn DuckDB's complaint about a file that it cannot read into CorruptError, with the way to mend it."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise CorruptError(f"{str(error).splitlines()[0]}. Run `make verify` to find every damaged file") from error
 
 
 def lock(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
@@ -141,11 +154,13 @@ def _create_partitions(connection: duckdb.DuckDBPyConnection, files: dict[str, l
     every = [path for paths in files.values() for path in paths]
     facts = "select null::varchar as file_name, null::json as facts where false"
     if every:
-        facts = f"""select file_name, decode(value)::json as facts from parquet_kv_metadata({_paths(every)}) where decode(key) = 'lake'"""
+        facts = f"""select file_name, decode(value)::json as facts
+        from parquet_kv_metadata({_paths(every)}) where decode(key) = 'lake'"""
     connection.execute(f"""
         create or replace view partitions as
-        select facts->>'table' as table_name, facts->>'value' as study_id, facts->>'role' as role, (facts->>'index')::integer as index,
-               (facts->>'rows')::bigint as rows, (facts->>'n_failed')::bigint as n_failed, (facts->>'seconds')::double as seconds,
+        select facts->>'table' as table_name, facts->>'value' as study_id, facts->>'role' as role,
+               (facts->>'index')::integer as index, (facts->>'rows')::bigint as rows,
+               (facts->>'n_failed')::bigint as n_failed, (facts->>'seconds')::double as seconds,
                (facts->>'cpu_seconds')::double as cpu_seconds, facts->>'device' as device, facts->>'code' as code,
                facts->>'fingerprint' as fingerprint, facts->'identity' as identity, facts->>'content' as content, file_name
         from ({facts})""")
