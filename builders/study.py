@@ -52,6 +52,7 @@ class Study(_Strict):
     name: str
     """Name of the study, the hive value of its partitions."""
     dataset: Dataset = Dataset()
+    """Which images."""
     algorithm: Algorithm
     """Learning algorithm and its options (builders/training/registry.py)."""
     alpha: float = Field(0.5, gt=0, lt=1)

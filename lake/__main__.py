@@ -1,4 +1,4 @@
-"""Command line of the lake: `python -m lake verify | sql | catalog`. Make calls the same commands."""
+"""Command line of the lake: `python -m lake verify | sql | catalog | tables`. Make calls the same commands."""
 
 import sys
 import time
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lake.catalog import connect, only_reads, write_catalog
 from lake.cli import run
+from lake.dictionary import markdown
 from lake.errors import CorruptError, LakeError
 from lake.store import Lake
 from lake.verify import quarantine as set_aside
@@ -94,6 +95,17 @@ def catalog(lake: LakeOption = "data") -> None:
       python -m lake catalog
     """
     print(write_catalog(lake))
+
+
+@app.command()
+def tables() -> None:
+    """Print the data dictionary as Markdown.
+
+    Example:
+
+      python -m lake tables
+    """
+    print(markdown())
 
 
 def _statements() -> Iterator[str]:
