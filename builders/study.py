@@ -41,9 +41,10 @@ class Dataset(_Strict):
 
     @property
     def name(self) -> str:
-        """The hive value of its examples: source and sizes, for example `digits-200-100`."""
+        """The hive value of its examples: source and sizes, for example `digits-200-100` or `digits-all-100`."""
         words = re.sub("[^a-z0-9]+", "-", self.source.lower()).strip("-")
-        return "-".join([words, *(str(n) for n in (self.n_train, self.n_test) if n)])
+        train, test = self.n_train or ("all" if self.n_test else None), self.n_test
+        return "-".join(str(part) for part in (words, train, test) if part)
 
 
 class Study(_Strict):
@@ -115,7 +116,7 @@ def load(name_or_path: str, **overrides: Any) -> Study:
     path = Path(name_or_path)
     if path.suffix != ".toml":
         path = SHIPPED / f"{name_or_path}.toml"
-        if not path.exists():
+        if name_or_path not in shipped():
             raise UsageError(f"no study {name_or_path!r}: shipped are {', '.join(shipped())}; or give the path of a .toml file")
     try:
         fields = tomllib.loads(path.read_text("utf-8"))
@@ -123,7 +124,7 @@ def load(name_or_path: str, **overrides: Any) -> Study:
         raise UsageError(
             f"no file {path}: give a shipped study ({', '.join(shipped())}) or the path of a .toml file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: not a readable TOML file ({error})") from error
     fields |= {key: value for key, value in overrides.items() if value is not None}
     return parse(fields, str(path))
@@ -155,8 +156,9 @@ def _tuples(value: Any) -> Any:
 def _explain(item: Any) -> str:
     field = ".".join(str(part) for part in item["loc"]) or "study"
     if item["type"] == "extra_forbidden":
-        known = [*Study.model_fields, *Dataset.model_fields, *item.get("ctx", {}).get("known", ())]
-        near = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
+        near = difflib.get_close_matches(str(item["loc"][-1]), [*Study.model_fields, *Dataset.model_fields], 1)
         return f"{field} is not a field of a study" + (f"; did you mean {near[0]}?" if near else "")
+    if item["type"] == "value_error":  # a rule of ours, which names the field and the value itself
+        return item["msg"].removeprefix("Value error, ")
     got = "" if item["type"] == "missing" else f", got {item['input']!r}"
-    return f"{field}: {item['msg'].removeprefix('Value error, ')}{got}"
+    return f"{field}: {item['msg']}{got}"

@@ -4,6 +4,7 @@ A new algorithm is one module with an options model and `prepare(options, data) 
 is named as `module:object` in the study file: `object(data, **options)` returns a Trainer (builders/training/interface.py).
 """
 
+import difflib
 import importlib
 import inspect
 import sys
@@ -90,12 +91,14 @@ class Algorithm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    """A shipped algorithm (MODULES) or `module:object` of a user's."""
     options: SerializeAsAny[Options]
+    """Everything else in the table, as the algorithm's own model of options."""
 
     @model_validator(mode="before")
     @classmethod
     def _pick_options(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or "options" in value:
+        if not isinstance(value, dict) or isinstance(value.get("options"), Options):
             return value
         rest = {k: v for k, v in value.items() if k != "name"}
         name = value.get("name")
@@ -103,7 +106,9 @@ class Algorithm(BaseModel):
             raise ValueError(f"algorithm name {name!r}: choose one of {', '.join(MODULES)} or a `module:object` of yours")
         kind = MODULES[name][0] if name in MODULES else Own
         if unknown := sorted(rest.keys() - kind.model_fields.keys()) if kind is not Own else []:
-            raise ValueError(f"algorithm {name} has no option {', '.join(unknown)}; it has {', '.join(kind.model_fields)}")
+            near = difflib.get_close_matches(unknown[0], kind.model_fields, 1)
+            meant = f"did you mean {near[0]}? It" if near else "it"
+            raise ValueError(f"algorithm {name} has no option {', '.join(unknown)}; {meant} has {', '.join(kind.model_fields)}")
         return {"name": name, "options": kind.model_validate(rest)}
 
     def prepare(self, data: Data) -> Trainer:

@@ -1,0 +1,127 @@
+"""Fixtures of the builders' tests: a study of a second, the lake that it fills, and the command lines in this process."""
+
+import importlib
+import itertools
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from builders import loop, study
+from builders.progress import Progress
+from builders.study import Study
+from lake.cli import run
+from lake.store import Lake
+from lake.tables import TABLES
+
+SMALL = {
+    "name": "small",
+    "dataset": {"source": "digits", "n_train": 60, "n_test": 20},
+    "algorithm": {"name": "patchnet", "widths": [4], "epochs": 2, "batch": 10},
+    **{"models": 48, "pool": 4, "heldout_masks": 4, "heldout_repeats": 4, "partition_models": 16},
+    **{"curve": [32], "estimators": ["lasso", "difference"]},
+}
+"""48 models in 3 partitions and 4 x 4 held-out ones in a fourth: 15 partitions of 6 tables in half a second."""
+
+_count = itertools.count()
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def make_study(**changes: object) -> Study:
+    """The small study with other top-level fields."""
+    return study.parse({**SMALL, **changes}, "small.toml")
+
+
+def build(lake: Lake, chosen: Study, **options: object) -> loop.Report:
+    """Build what is missing in this process, without a word."""
+    return loop.build_missing(lake, chosen, loop.Options(**options), Progress(quiet=True))
+
+
+def contents_of(lake: Lake) -> dict[str, str]:
+    """Content hash of every partition, read from the files themselves, by path."""
+    every = {p: stat for table in TABLES for p, stat in lake.present(table).items()}
+    return {p.path: facts.content for p, facts in Lake(lake.root).facts(every).items()}
+
+
+@pytest.fixture(scope="session")
+def small() -> Study:
+    """The small study."""
+    return make_study()
+
+
+@pytest.fixture
+def study_of() -> Callable[..., Study]:
+    """`make_study`, for tests."""
+    return make_study
+
+
+@pytest.fixture
+def build_missing() -> Callable[..., loop.Report]:
+    """`build`, for tests."""
+    return build
+
+
+@pytest.fixture
+def contents() -> Callable[[Lake], dict[str, str]]:
+    """`contents_of`, for tests."""
+    return contents_of
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, small: Study) -> Lake:
+    """A lake with all of the small study, shared: to be read only."""
+    lake = Lake(tmp_path_factory.mktemp("built") / "lake")
+    report = build(lake, small)
+    assert not report.failures
+    assert not report.left
+    return lake
+
+
+@pytest.fixture
+def built_copy(built: Lake, tmp_path: Path) -> Lake:
+    """All of the small study, to be changed."""
+    return Lake(shutil.copytree(built.root, tmp_path / "built"))
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Writes a module of a user's into the current folder, a fresh one, and returns its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(text: str) -> str:
+        name = f"own{next(_count)}"
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        importlib.invalidate_caches()
+        return name
+
+    return write
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs `python -m PACKAGE ...` in this process to its exit code."""
+
+    def call(package: str, *arguments: object) -> Ended:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        monkeypatch.setattr(sys, "argv", [package, *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run(importlib.import_module(f"{package}.__main__").app)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        return Ended(int(end.value.code or 0), *capsys.readouterr())
+
+    return call
