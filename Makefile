@@ -39,9 +39,9 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [DRY_RUN=1]
-	@$(PYTHON) -m builders build-missing --study "$$STUDY" --lake "$$LAKE" --budget "$$BUDGET" --shard "$$SHARD" --workers "$$WORKERS" \
-	  $(if $(MODELS),--models "$$MODELS") $(if $(DRY_RUN),--dry-run)
-	@$(if $(DRY_RUN),:,$(PYTHON) -m queries summary --study "$$STUDY" --lake "$$LAKE")
+	@said=$$($(PYTHON) -m builders build-missing --study "$$STUDY" --lake "$$LAKE" --budget "$$BUDGET" --shard "$$SHARD" \
+	  --workers "$$WORKERS" $(if $(MODELS),--models "$$MODELS") $(if $(DRY_RUN),--dry-run)); echo "$$said"; \
+	[[ $$said == *"nothing "* ]] || { name=$${said#study }; $(PYTHON) -m queries summary --study "$${name%%:*}" --lake "$$LAKE"; }
 
 status: $(READY) ## What is planned, present, missing and failed, and what the rest costs. [STUDY=] [LAKE=] [FORMAT=json]
 	@$(PYTHON) -m builders status --study "$$STUDY" --lake "$$LAKE" --format "$$FORMAT" $(if $(MODELS),--models "$$MODELS")

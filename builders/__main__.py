@@ -55,7 +55,7 @@ def build_missing(
         return
     with Progress() as progress:
         report = loop.build_missing(target, chosen, options, progress)
-        progress.say(_summary(report, chosen, target))
+    print(_summary(report, chosen, target), flush=True)
     loop.check(report)
 
 
