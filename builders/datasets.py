@@ -81,11 +81,16 @@ def digest_of(data: Data) -> str:
 
 def check(data: Data, name: str) -> Data:
     """`data`, or UsageError that says which rule it breaks: shapes, types, label range, number of classes."""
+    if not isinstance(data, Data):
+        raise UsageError(f"dataset {name}: returned a {type(data).__name__}; needed is builders.training.interface.Data")
     for split, images, labels in (
         ("train", data.train_images, data.train_labels),
         ("test", data.test_images, data.test_labels),
     ):
         where = f"dataset {name}, {split} split"
+        for what, values in (("images", images), ("labels", labels)):
+            if not isinstance(values, np.ndarray):
+                raise UsageError(f"{where}: {what} are a {type(values).__name__}; needed are arrays of numpy")
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2]:
             raise UsageError(f"{where}: images are {images.dtype} {images.shape}; needed are uint8 [n, side, side, channels]")
         if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
@@ -93,6 +98,8 @@ def check(data: Data, name: str) -> Data:
         if not len(labels) or labels.min() < 0 or labels.max() >= data.n_classes:
             got = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
             raise UsageError(f"{where}: labels are {got}; needed are 0 to {data.n_classes - 1}, one a class name")
+    if (test := data.test_images.shape[1:]) != (train := data.train_images.shape[1:]):
+        raise UsageError(f"dataset {name}: test images are {test}, training images {train}; needed is one shape")
     if len(np.unique(data.train_labels)) < 2:
         raise UsageError(f"dataset {name}: one class only in the training split; a margin needs two")
     return data

@@ -127,9 +127,10 @@ def load_object(name: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a user's module raises when it is imported
         raise UsageError(
-            f"cannot load {name!r} ({error}): it must be importable as module:object from the current folder"
+            f"cannot load {name!r} ({type(error).__name__}: {error}): "
+            "it must be importable as module:object from the current folder"
         ) from error
     if not callable(found):
         raise UsageError(f"{name!r} is a {type(found).__name__}, not callable: see builders/training/interface.py")

@@ -14,7 +14,9 @@ def test_words_are_the_same_bits_everywhere():
     assert hashlib.sha256(words.astype("<u8").tobytes()).hexdigest()[:16] == "51c299c73a372ca7"
 
 
-@pytest.mark.parametrize("other", [(8, "mask/fit", 3, 5), (7, "mask/heldout", 3, 5), (7, "mask/fit", 5, 3), (7, "mask/fit", 3, 6)])
+@pytest.mark.parametrize(
+    "other", [(8, "mask/fit", 3, 5), (7, "mask/heldout", 3, 5), (7, "mask/fit", 5, 3), (7, "mask/fit", 3, 6)]
+)
 def test_every_argument_changes_the_word(other):
     seed, purpose, *counters = other
     assert counter.words(7, "mask/fit", 3, 5) != counter.words(seed, purpose, *counters)
@@ -28,7 +30,8 @@ def test_a_word_depends_on_its_own_counters_alone():
 
 def test_uniforms_are_uniform_and_uncorrelated():
     u = counter.uniform(counter.words(0, "init", np.arange(400)[:, None], np.arange(500)[None]))
-    assert u.min() >= 0 and u.max() < 1
+    assert u.min() >= 0
+    assert u.max() < 1
     counts = np.histogram(u, 20, (0, 1))[0]
     assert ((counts - 10_000) ** 2 / 10_000).sum() < 43.8  # chi-square of 19 degrees, one in a thousand
     between_rows = np.corrcoef(u)[np.triu_indices(400, 1)]
