@@ -65,10 +65,16 @@ def mask_ids(study: Study, role: str, index: int) -> NDArray[np.int64]:
 
 
 def draw(study: Study, n_train: int, role: str, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Masks [n_masks, n_train] bool of the given ids; UsageError when alpha leaves a fixed subset empty or whole."""
+    """Masks [n_masks, n_train] bool of the given ids; UsageError when alpha leaves one empty, or a fixed one whole."""
     word = counter.words(study.seed, f"mask/{role}", ids[:, None], np.arange(n_train)[None])
     if study.design == "bernoulli":
-        return counter.uniform(word) < study.alpha
+        drawn = counter.uniform(word) < study.alpha
+        if empty := (~drawn.any(1)).sum():
+            raise UsageError(
+                f"alpha {study.alpha} leaves {empty} of {len(ids)} bernoulli masks of {n_train} training examples empty: "
+                "choose a larger alpha or design = 'fixed'"
+            )
+        return drawn
     size = round(study.alpha * n_train)
     if not 0 < size < n_train:
         raise UsageError(f"alpha {study.alpha} of {n_train} training examples keeps {size}: a subset needs 1 to {n_train - 1}")
