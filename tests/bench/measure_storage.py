@@ -27,7 +27,13 @@ def mask_bytes_vs_entropy() -> Row:
     bound = (math.lgamma(n + 1) - 2 * math.lgamma(n // 2 + 1)) / math.log(2) / 8
     ours = sum(s.size for s in files.values()) / rows
     column = _column_bytes(lake, files, "mask") / rows
-    return faster(ours, bound, "entropy bound", "bytes a mask", note=f"the column alone: {column:.1f}; the rest is ids, footer and page index of {rows // len(files)} rows")
+    return faster(
+        ours,
+        bound,
+        "entropy bound",
+        "bytes a mask",
+        note=f"the column alone: {column:.1f}; the rest is ids, footer and page index of {rows // len(files)} rows",
+    )
 
 
 def margin_bytes_vs_16_bit() -> Row:
@@ -45,7 +51,12 @@ def _column_bytes(lake, files, name: str) -> int:
     for partition in files:
         metadata = pq.read_metadata(lake.root / partition.path)
         groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
-        total += sum(g.column(j).total_compressed_size for g in groups for j in range(g.num_columns) if g.column(j).path_in_schema == name)
+        total += sum(
+            g.column(j).total_compressed_size
+            for g in groups
+            for j in range(g.num_columns)
+            if g.column(j).path_in_schema == name
+        )
     return total
 
 
@@ -57,9 +68,30 @@ def status_4700_partitions() -> Row:
         seconds = []
         for _ in range(5):
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "builders", "status", "--lake", root, "--models", str(FILES // 2 * 256), "--format", "json"], check=True, capture_output=True)
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "builders",
+                    "status",
+                    "--lake",
+                    root,
+                    "--models",
+                    str(FILES // 2 * 256),
+                    "--format",
+                    "json",
+                ],
+                check=True,
+                capture_output=True,
+            )
             seconds.append(time.perf_counter() - start)
-        return faster(sorted(seconds[1:])[2], 1.0, "goal of 1 s", "seconds", note=f"first time, footers not yet cached: {seconds[0]:.2f} s")
+        return faster(
+            sorted(seconds[1:])[2],
+            1.0,
+            "goal of 1 s",
+            "seconds",
+            note=f"first time, footers not yet cached: {seconds[0]:.2f} s",
+        )
     finally:
         shutil.rmtree(root)
 

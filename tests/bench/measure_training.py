@@ -5,12 +5,14 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from measure_sql import spearman
 from timing import Row, greater
 from torch import nn
 
-from builders import datasets, masks, study
+from builders import datasets, margins, masks, regression, study
+from builders.regression import Fit
 from builders.training import patchnet
-from builders.training.interface import Data, Group, standardised
+from builders.training.interface import Data, Group, Trainer, standardised
 
 FUSED, SEQUENTIAL, ROUNDS = 64, 8, 3
 
@@ -33,7 +35,9 @@ def train_vs_sequential() -> Row:
         peer.append(SEQUENTIAL / (time.process_time() - start))
     right = (logits.test.argmax(2) == data.test_labels).mean(1)
     note = f"accuracy {right.mean():.4f} over {FUSED} models; of the first {SEQUENTIAL}: {right[:SEQUENTIAL].mean():.4f}, peer {np.mean(accuracies):.4f}"
-    return greater(float(np.median(ours)), float(np.median(peer)), "PyTorch nn.Module loop", "models per core-second", note=note)
+    return greater(
+        float(np.median(ours)), float(np.median(peer)), "PyTorch nn.Module loop", "models per core-second", note=note
+    )
 
 
 def _group(chosen: study.Study, n: int) -> Group:
@@ -59,7 +63,9 @@ def _sequential(recipe: patchnet.Recipe, data: Data, group: Group, k: int) -> fl
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-    optimiser = torch.optim.SGD(net.parameters(), momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay, lr=1)
+    optimiser = torch.optim.SGD(
+        net.parameters(), momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay, lr=1
+    )
     order, rates = (torch.tensor(a) for a in patchnet.orders(recipe, group.take(np.array([k]))))
     for step, rate in enumerate(rates[:, 0]):
         rows = order[0, step * recipe.batch : (step + 1) * recipe.batch]
@@ -71,4 +77,41 @@ def _sequential(recipe: patchnet.Recipe, data: Data, group: Group, k: int) -> fl
         return float((net(x_test).argmax(1) == torch.tensor(data.test_labels)).float().mean())
 
 
-BENCHES = {"train_vs_sequential": train_vs_sequential}
+def pooled_vs_independent_inits() -> Row:
+    """LASSO LDS of 1,000 models that share 32 initialisations, against 1,000 with an initialisation each (and 2,000)."""
+    chosen = study.load("digits")
+    data = datasets.load(chosen.dataset)
+    train = chosen.algorithm.prepare(data)
+    n, repeats = 1_000, 8
+    mask_of = np.arange(64 * repeats) // repeats
+    heldout = masks.draw(chosen, 1000, "heldout", np.arange(64))
+    ids = np.arange(64 * repeats)
+    runs = _margins(train, Group(chosen.seed, "heldout", heldout[mask_of], 100_000 + ids, ids), data)
+    mean = runs.reshape(64, repeats, -1).mean(1)
+
+    def lds(n_models: int, pool: int) -> float:
+        ids = np.arange(n_models)
+        group = Group(chosen.seed, "fit", masks.draw(chosen, 1000, "fit", ids), ids % pool, ids)
+        fit = _lasso(group.masks, _margins(train, group, data), group.init_ids if pool < n_models else np.zeros_like(ids))
+        return float(spearman(heldout @ fit.weights.T, mean).mean())
+
+    pooled, independent, twice = lds(n, chosen.pool), lds(n, n), lds(2 * n, 2 * n)
+    note = f"independent at {2 * n:,}: {twice:.4f}"
+    return greater(pooled, independent, f"an initialisation a model, {n:,} models", "LDS on 8-run averages", note=note)
+
+
+def _margins(train: Trainer, group: Group, data: Data) -> np.ndarray:
+    """Test margins [n_models, n_targets] float16."""
+    parts = [train(group.take(np.arange(a, min(a + 64, group.n_models)))) for a in range(0, group.n_models, 64)]
+    return np.concatenate([margins.margin(p.test, data.test_labels, "max") for p in parts]).astype(np.float16)
+
+
+def _lasso(chosen: np.ndarray, outputs: np.ndarray, init_ids: np.ndarray) -> Fit:
+    totals = [regression.empty(chosen.shape[1], outputs.shape[1], int(init_ids.max()) + 1) for _ in range(2)]
+    apart = np.arange(len(chosen)) % 5 == 4
+    for part, rows in zip(totals, (~apart, apart), strict=True):
+        regression.add(part, np.packbits(chosen[rows], axis=1), outputs[rows], init_ids[rows])
+    return regression.ESTIMATORS["lasso"](*totals)
+
+
+BENCHES = {"train_vs_sequential": train_vs_sequential, "pooled_vs_independent_inits": pooled_vs_independent_inits}

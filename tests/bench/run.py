@@ -56,7 +56,14 @@ def as_table(rows: list[Row]) -> Table:
     """The rows for people."""
     table = Table("name", "ours", "peer", "peer is", "ratio", "unit", "note")
     for row in rows:
-        table.add_row(row["name"], *(f"{row[k]:,.4g}" for k in ("ours", "peer")), row["peer_name"], f"{row['ratio']:.2f}", row["unit"], row.get("note", ""))
+        table.add_row(
+            row["name"],
+            *(f"{row[k]:,.4g}" for k in ("ours", "peer")),
+            row["peer_name"],
+            f"{row['ratio']:.2f}",
+            row["unit"],
+            row.get("note", ""),
+        )
     return table
 
 
