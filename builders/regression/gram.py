@@ -34,7 +34,7 @@ def _count_tiles(bits, gram, first, step):
                 for j in range(max(i, left), min(left + TILE, n_train)):
                     count = np.uint64(0)
                     for k in range(n_words):
-                        count += _popcount(bits[i, k] & bits[j, k])
+                        count += _popcount(bits[i, k] & bits[j, k])  # pyright: ignore[reportCallIssue]
                     gram[i, j] += np.int32(count)
                     if i != j:
                         gram[j, i] += np.int32(count)

@@ -13,9 +13,11 @@ The Gram is exact. The other sums are float64, and exact too for float16 margins
 as the magnitudes of one target add to less than 2^29: then totals do not depend on the order of the models by a bit.
 """
 
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -180,12 +182,12 @@ def save(totals: Totals, path: Path) -> None:
 
 
 def load(path: Path) -> Totals:
-    """Read totals that `save` wrote; ValueError, without running any code in the file, if it is something else."""
-    with np.load(path, allow_pickle=False) as file:
-        missing = {f.name for f in fields(Totals)} - set(file.files)
-        if missing:
-            raise ValueError(f"{path} has no {', '.join(sorted(missing))}: not totals; rebuild it from the lake")
-        return Totals(**{f.name: file[f.name] for f in fields(Totals)})
+    """Read totals that `save` wrote; ValueError if it is damaged or something else, without running any code in it."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Totals(**{f.name: file[f.name] for f in fields(Totals)})
+    except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
+        raise ValueError(f"{path} does not hold totals ({error}); delete it and rebuild it from the lake") from error
 
 
 def centred(totals: Totals, around: Totals | None = None, dtype: type = np.float32) -> Centred:
