@@ -1,4 +1,5 @@
-"""Linear datamodels from sums over models (Ilyas et al. 2022): LASSO, ridge and difference of means.
+"""Linear datamodels from sums over models (Ilyas et al. 2022): LASSO, shared LASSO, ridge and
+difference of means.
 
 Models become `Totals`, which add; an estimator turns the totals of a fit part and a held-out part into a `Fit`.
 """

@@ -1,7 +1,8 @@
 """Coordinate descent for the LASSO on centred moments, one target at a time, compiled.
 
-    min_w  1/2 w'Cw - c'w + lam |w|_1
+    min_w  1/2 w'Cw - c'w + lam sum_j p_j |w_j|
 
+with a price p_j on each train example, one for the plain LASSO.
 Only a working set is descended on. The sequential strong rule (Tibshirani et al. 2012) proposes it, its rows of C are
 packed into a small dense Gram as they join, so that sweeps touch nothing else, and a full gradient afterwards admits
 whatever the rule missed: the rule is a guess, the check makes the result exact.
@@ -21,44 +22,47 @@ compiled = njit(cache=True, nogil=True, fastmath=True)
 
 
 @compiled
-def _pack(C, members, a, packed):
-    """Copy what member `a` shares with itself and the members before it from C into the packed lower triangle."""
-    row = C[members[a]]
-    for b in range(a + 1):
-        packed[a, b] = row[members[b]]
+def _pack(C, members, first, k, packed):
+    """Copy from C what members `first` to `k` share with those up to themselves into the packed lower triangle."""
+    for a in range(first, k):
+        row = C[members[a]]
+        for b in range(a + 1):
+            packed[a, b] = row[members[b]]
 
 
 @compiled
-def _join(C, j, members, place, k, packed):
-    """Make train example `j` member `k` of the working set."""
-    members[k] = j
-    place[j] = k
-    _pack(C, members, k, packed)
-    for b in range(k):
-        packed[b, k] = packed[k, b]
+def _pack_both(C, members, first, k, packed):
+    """Pack members `first` to `k` into both triangles."""
+    _pack(C, members, first, k, packed)
+    for a in range(first, k):
+        for b in range(a):
+            packed[b, a] = packed[a, b]
 
 
 @compiled
-def _violation(g, w, lam, k):
+def _violation(g, w, bars, k):
     """Largest distance of a member's gradient from where the optimality conditions want it."""
     worst = np.float32(0)
     for a in range(k):
-        excess = abs(g[a]) - lam if w[a] == 0 else abs(g[a] - np.copysign(lam, w[a]))
+        excess = abs(g[a]) - bars[a] if w[a] == 0 else abs(g[a] - np.copysign(bars[a], w[a]))
         worst = max(worst, excess)
     return worst
 
 
 @compiled
-def _sweep(packed, g, w, lam, k):
-    """One cyclic pass over the members, in place; returns the largest change of a gradient that it made."""
+def _sweep(packed, g, w, bars, k):
+    """One cyclic pass over the members, in place; returns the largest change of a gradient that it made.
+
+    bars: lam p, what a member's gradient has to exceed.
+    """
     moved = np.float32(0)
     for a in range(k):
         curvature = packed[a, a]
         if curvature > 0:
             z = g[a] + curvature * w[a]
             new = np.float32(0)
-            if abs(z) > lam:
-                new = (z - np.copysign(lam, z)) / curvature
+            if abs(z) > bars[a]:
+                new = (z - np.copysign(bars[a], z)) / curvature
             step = new - w[a]
             if step != 0:
                 w[a] = new
@@ -91,26 +95,29 @@ def _gradient(C, g0, w0, w, members, k, g):
 
 
 @compiled
-def _solve(C, g0, w0, lam, last, tol, w, g, members, place, k, packed):
+def _solve(C, price, g0, w0, lam, last, tol, w, g, members, place, k, packed):
     """Solve at one lambda, updating w and g in place; returns the size of the working set.
 
-    last: the lambda that w and g solve, for the strong rule; lam itself if none. tol: violation that may stay.
+    price: float32, positive, for each train example. tol: violation that may stay.
+    last: the lambda that w and g solve, for the strong rule; lam itself if none.
     """
-    ws, gs = np.empty(len(w), np.float32), np.empty(len(w), np.float32)
+    ws, gs, bars = np.empty_like(w), np.empty_like(w), np.empty_like(w)
     limit, proposed = max(lam + lam - last, HALF * lam), False
     while True:
         before = k
         for j in range(len(w)):
-            if place[j] < 0 and abs(g[j]) >= limit:
-                _join(C, j, members, place, k, packed)
+            if place[j] < 0 and abs(g[j]) >= limit * price[j]:
+                members[k], place[j] = j, k
                 k += 1
         if proposed and k == before:
             return k
+        _pack_both(C, members, before, k, packed)
         for a in range(k):
             ws[a] = w[members[a]]
             gs[a] = g[members[a]]
+            bars[a] = lam * price[members[a]]
         for _ in range(MAX_SWEEPS):
-            if _sweep(packed, gs, ws, lam, k) <= tol and _violation(gs, ws, lam, k) <= tol:
+            if _sweep(packed, gs, ws, bars, k) <= tol and _violation(gs, ws, bars, k) <= tol:
                 break
         for a in range(k):
             w[members[a]] = ws[a]
@@ -134,12 +141,13 @@ def _heldout_error(packed, c, v, w, members, k):
 
 
 @compiled
-def select(C, c, Ch, ch, vh, grid, tol, patience, lam, weights, errors):
+def select(C, c, Ch, ch, vh, price, grid, tol, patience, lam, weights, errors):
     """Follow each target's path down `grid`, and keep the lambda with the lowest held-out error.
 
     C, Ch    [n_train, n_train] float32: Gram of the fit and of the held-out part
     c, ch    [n_targets, n_train] float32: their cross moments; a target whose row is zero gets no weights
     vh       [n_targets] float64: mean squared held-out margin
+    price    [n_targets, n_train] float32: the penalty of each train example, positive
     grid     [n_lams] float32: lambdas as shares of lambda_max, falling
     tol      float32: violation of the conditions that may stay, as a share of lambda_max
     patience int: lambdas to go on for past the best
@@ -152,13 +160,12 @@ def select(C, c, Ch, ch, vh, grid, tol, patience, lam, weights, errors):
     for t in range(n_targets):
         place, w = np.full(n_train, -1), zero.copy()
         g[:] = c[t]
-        top = np.abs(g).max()
+        top = np.abs(g / price[t]).max()
         errors[t], last, k, since = np.inf, top, members[:0].size, 0
         for share in grid:
             now = share * top
-            known, k = k, _solve(C, c[t], zero, now, last, tol * top, w, g, members, place, k, packed)
-            for a in range(known, k):
-                _pack(Ch, members, a, judged)
+            known, k = k, _solve(C, price[t], c[t], zero, now, last, tol * top, w, g, members, place, k, packed)
+            _pack(Ch, members, known, k, judged)
             error = _heldout_error(judged, ch[t], vh[t], w, members, k)
             last, since = now, since + 1
             if error < errors[t]:
@@ -168,10 +175,11 @@ def select(C, c, Ch, ch, vh, grid, tol, patience, lam, weights, errors):
 
 
 @compiled
-def refine(C, g, lam, tol, weights):
+def refine(C, g, price, lam, tol, weights):
     """Solve each target at its lambda from the weights given, in place, with their gradients `g`.
 
-    C [n_train, n_train], g and weights [n_targets, n_train], lam and tol [n_targets]: all float32, tol absolute.
+    C [n_train, n_train], g, price and weights [n_targets, n_train], lam and tol [n_targets], all float32; tol is the
+    violation that may stay, absolute.
     """
     n_targets, n_train = g.shape
     packed = np.empty((n_train, n_train), np.float32)
@@ -181,6 +189,7 @@ def refine(C, g, lam, tol, weights):
         k = members[:0].size
         for j in range(n_train):
             if w0[j] != 0:
-                _join(C, j, members, place, k, packed)
+                members[k], place[j] = j, k
                 k += 1
-        _solve(C, g[t], w0, lam[t], lam[t], tol[t], weights[t], g[t].copy(), members, place, k, packed)
+        _pack_both(C, members, 0, k, packed)
+        _solve(C, price[t], g[t], w0, lam[t], lam[t], tol[t], weights[t], g[t].copy(), members, place, k, packed)

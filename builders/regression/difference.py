@@ -14,6 +14,7 @@ from builders.regression.statistics import Centred, Totals, centred, pooled
 def difference(fit: Totals, heldout: Totals, whole: Totals | None = None, *, threads: int = 1) -> Fit:
     """Return the plain difference of means over all models, whatever their initialisation: what a query computes.
 
+    Its held-out error is about the overall means too, so it counts the noise between initialisations.
     Raises ValueError if the totals differ in shape, or hold too few models; `threads` is ignored.
     """
     whole = joined(fit, heldout, whole)

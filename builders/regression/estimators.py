@@ -12,8 +12,14 @@ from builders.regression.difference import difference
 from builders.regression.fit import Fit
 from builders.regression.lasso import lasso
 from builders.regression.ridge import ridge
+from builders.regression.shared import shared
 
-ESTIMATORS: dict[str, Callable[..., Fit]] = {"lasso": lasso, "ridge": ridge, "difference": difference}
+ESTIMATORS: dict[str, Callable[..., Fit]] = {
+    "lasso": lasso,
+    "shared": shared,
+    "ridge": ridge,
+    "difference": difference,
+}
 
 
 def best(fits: dict[str, Fit]) -> Fit:

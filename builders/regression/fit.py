@@ -49,15 +49,17 @@ def joined(fit: Totals, heldout: Totals, whole: Totals | None) -> Totals:
     if fit.n_models < used + 2:
         raise ValueError(
             f"{fit.n_models} models to fit on, of {used} initialisations; needed: at least {used + 2}, "
-            "since a mean is taken out for each initialisation; train more models or use a smaller pool"
+            "since a mean is taken out for each; train more models, or count them all as one initialisation"
         )
     if heldout.n_models < 2:
         raise ValueError(f"{heldout.n_models} held-out models; needed: at least 2 to choose lambda on")
     if whole is None:
         return plus(fit, heldout)
     check_alike(fit, whole)
-    if whole.n_models < fit.n_models:
-        raise ValueError(f"the whole has {whole.n_models} models, fewer than the {fit.n_models} of its fit part")
+    if whole.n_models != fit.n_models + heldout.n_models:
+        raise ValueError(
+            f"the whole has {whole.n_models} models; needed: the {fit.n_models} to fit on and {heldout.n_models} held out"
+        )
     return whole
 
 
@@ -71,7 +73,8 @@ def judge(held: Centred, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shift = weights @ held.mask
     of_prediction = spread - shift**2
     of_target = held.square - held.margin**2
-    defined = (of_prediction > 1e-6 * spread) & (of_target > 1e-6 * held.square)
+    alone = weights**2 @ held.gram.diagonal()  # of the weights one by one, by which round-off is measured
+    defined = (of_prediction > 1e-6 * alone) & (of_target > 1e-6 * held.square)
     scale = np.sqrt(np.where(defined, of_prediction * of_target, np.nan))
     return held.square - 2 * both + spread, ((both - shift * held.margin) / scale).astype(np.float32)
 
