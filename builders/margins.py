@@ -108,11 +108,10 @@ def _train_group(train: Trainer, group: Group, data: Data) -> tuple[Logits, NDAr
             try:
                 found = train(group.take(rows))
                 _check_shapes(found, len(rows), shapes)
+                kept.train[rows], kept.test[rows] = found.train, found.test
+                status[rows] = np.where(_finite(found), "ok", "diverged")
             except Exception as error:  # whatever a user's algorithm raises must not take the group's other models with it
                 reason = reason or f"{type(error).__name__}: {error}"
-                continue
-            kept.train[rows], kept.test[rows] = found.train, found.test
-            status[rows] = np.where(_finite(found), "ok", "diverged")
         pending = [np.array([k]) for k in np.flatnonzero(status != "ok")]
         if not pending:
             break
