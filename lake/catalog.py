@@ -5,11 +5,13 @@ in `DERIVED` and `MACROS`, longer ones a file each in `lake/macros/`, whose head
 
 `connect` lists the lake once and pins the files it saw, so that a query never meets a half of a later build. `write_catalog`
 puts the same views, over patterns, into `lake.duckdb` beside the tables: a file of views only, never a source of truth,
-that any DuckDB shell opens. A connection for other people's SQL is locked: no file, network, extension or setting beyond
-the lake's own folder, and only statements that read.
+that any DuckDB shell opens. A connection for other people's SQL is locked: no file but the partitions it saw, no network,
+extension or setting; and of statements `only_reads` lets through those that read.
 """
 
+import glob
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from lake.errors import CorruptError, UsageError
+from lake.errors import CorruptError, LakeError, UsageError
 from lake.store import Lake
 from lake.tables import TABLES, Table
 
@@ -75,6 +77,9 @@ _TYPES = {
     "double": "double",
 }
 
+_READING = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
+"""Nodes of a parsed query that only read."""
+
 
 def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyConnection:
     """In-memory DuckDB with a view a table over the files that are in the lake now.
@@ -84,13 +89,14 @@ def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyC
     lake = Lake(root)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     files = {name: [lake.files.url(p.path) for p in lake.present(name)] for name in TABLES}
+    patterns = {name: [_literal(path) for path in paths] for name, paths in files.items()}
     with naming_damage():
         for name, spec in TABLES.items():
-            _create_view(connection, spec, files[name])
-        _create_partitions(connection, files)
+            _create_view(connection, spec, patterns[name])
+        _create_partitions(connection, patterns)
         _create_derived(connection)
     if locked:
-        lock(connection, lake.root)
+        lock(connection, {path for named in (files, patterns) for paths in named.values() for path in paths})
     return connection
 
 
@@ -103,18 +109,28 @@ def naming_damage() -> Iterator[None]:
         raise CorruptError(f"{str(error).splitlines()[0]}. Run `make verify` to find every damaged file") from error
 
 
-def lock(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
-    """From here on the connection reads the lake's folder and nothing else, and this cannot be undone."""
-    connection.execute(f"set allowed_directories = [{_text(str(root.absolute()) + os.sep)}]")
+def lock(connection: duckdb.DuckDBPyConnection, files: set[str]) -> None:
+    """From here on the connection opens these files and nothing else, and this cannot be undone.
+
+    DuckDB knows no read-only folder: COPY could still replace one of the files, so statements go through `only_reads`.
+    """
+    connection.execute(f"set allowed_paths = {_paths(sorted(files))}")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 
 
 def only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """`sql` if it is one statement that reads; UsageError names what else it is."""
-    statements = connection.extract_statements(sql)
-    kinds = [s.type.name for s in statements]
-    if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+    """`sql` if it is one SELECT that reads; UsageError names what else it is.
+
+    In DuckDB 2 a CTE may write (`with c as (copy ... to ...) select 1` is a SELECT), and EXPLAIN ANALYZE runs what it
+    explains; so the parse tree is asked, and EXPLAIN is refused.
+    """
+    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+    if kinds == ["SELECT"]:
+        [(tree,)] = connection.execute("select json_serialize_sql(?)::varchar", [sql]).fetchall()
+        nodes = re.findall(r'"type":"(\w+_NODE)"', tree) or ["unknown"]
+        kinds += [node.removesuffix("_QUERY_NODE") for node in nodes if node not in _READING]
+    if kinds != ["SELECT"]:
         raise UsageError(f"one SELECT statement is allowed here, got {', '.join(kinds).lower() or 'nothing'}")
     return sql
 
@@ -124,14 +140,23 @@ def write_catalog(root: str | Path) -> Path:
     lake = Lake(root)
     final = lake.root / CATALOG
     with lake.files.staging() as staged:
-        with duckdb.connect(str(staged)) as connection:
-            patterns = {name: [lake.files.url(f"{name}/*/*.parquet")] if lake.present(name) else [] for name in TABLES}
+        with _naming_catalog(final), duckdb.connect(str(staged)) as connection:
+            folders = {name: _literal(lake.files.url(name)) for name in TABLES if lake.present(name)}
+            patterns = {name: [f"{folders[name]}/*/*.parquet"] if name in folders else [] for name in TABLES}
             for name, spec in TABLES.items():
                 _create_view(connection, spec, patterns[name])
             _create_partitions(connection, patterns)
             _create_derived(connection)
         os.replace(staged, final)
     return final
+
+
+@contextmanager
+def _naming_catalog(final: Path) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:  # a damaged file, or a folder with a '?' in its name, which DuckDB reads as a URL's
+        raise LakeError(f"{final} was not written ({str(error).splitlines()[0]}); the tables are as they were") from error
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, spec: Table, files: list[str]) -> None:
@@ -189,6 +214,11 @@ def _sql_type(kind: pa.DataType) -> str:
     if pa.types.is_struct(kind):
         return f"struct({', '.join(f'{f.name} {_sql_type(f.type)}' for f in kind)})"
     return _TYPES[str(kind)]
+
+
+def _literal(path: str) -> str:
+    """A path as a pattern that matches it alone: DuckDB would read the lake `a 1` for a lake in `a [1]`."""
+    return glob.escape(path)
 
 
 def _paths(files: list[str]) -> str:

@@ -2,11 +2,13 @@
 
 Local folders publish by `os.link`: it refuses an existing name, so exactly one of any number of writers wins, and a kill at
 any moment leaves the name absent or the file whole. Staged files lie in `.staging`, outside every table's folder, because a
-leftover inside one breaks readers. Links inside a lake are refused: readers disagree on whether they follow them.
+leftover inside one breaks readers. Links inside a lake are refused: readers disagree on whether they follow them, and a
+file published through one would lie elsewhere.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import uuid
@@ -30,6 +32,8 @@ class LocalFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.cache = root / ".lake"
+        """Folder for what only saves work and may be deleted at any time."""
 
     def list(self, prefix: str = "") -> dict[str, Stat]:
         """Every file below `prefix`, hidden folders left out, sorted by path; empty when there is no such folder."""
@@ -38,14 +42,14 @@ class LocalFiles:
     def _walk(self, folder: str) -> Iterator[tuple[str, Stat]]:
         try:
             entries = list(os.scandir(self.root / folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if path.startswith("."):
                 continue
-            if entry.is_symlink():
-                raise CorruptError(f"{entry.path} is a link: a lake holds files only; copy the file in its place")
+            if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
+                raise _not_a_file(entry.path)
             if entry.is_dir():
                 yield from self._walk(path)
             else:
@@ -55,6 +59,11 @@ class LocalFiles:
     def open(self, path: str) -> BinaryIO:
         """The file for reading."""
         return (self.root / path).open("rb")
+
+    def sha256(self, path: str) -> str:
+        """SHA-256 (hex) of the file's bytes."""
+        with self.open(path) as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()
 
     def url(self, path: str) -> str:
         """What a reader such as DuckDB opens."""
@@ -80,13 +89,15 @@ class LocalFiles:
                     lock.unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Remove what writers that died left in staging; return how many files. No clock is asked: a lock says who lives."""
+        """Remove what writers that died left in staging; return how many died. No clock is asked: a lock says who lives."""
         swept = 0
         for lock in (self.root / ".staging").glob("*.lock"):
             try:
                 with lock.open() as held:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    lock.with_suffix("").unlink(missing_ok=True)
+                    for leftover in lock.parent.glob(f"{lock.stem}*"):  # DuckDB leaves a log beside its file
+                        if leftover != lock:
+                            leftover.unlink(missing_ok=True)
                     lock.unlink(missing_ok=True)
                     swept += 1
             except (BlockingIOError, FileNotFoundError):
@@ -96,14 +107,30 @@ class LocalFiles:
     def claim(self, staged: Path, path: str) -> bool:
         """Make the finished file `staged` visible as `path`, durably; False when the name is taken already."""
         final = self.root / path
+        folders = [self.root / parent for parent in Path(path).parents]
+        if links := [inside for inside in (*folders[:-1], final) if inside.is_symlink()]:
+            raise _not_a_file(links[0])
         final.parent.mkdir(parents=True, exist_ok=True)
         _sync(staged)
         try:
             os.link(staged, final)
+            new = True
         except FileExistsError:
-            return False
-        _sync(final.parent)
-        return True
+            new = False  # its writer may not have come to the lines below, and we acknowledge it too
+        for folder in folders:
+            _sync(folder)
+        return new
+
+    def replace(self, staged: Path, path: str) -> str:
+        """Put the finished file `staged` in the place of `path` in one step; return where the old bytes are kept."""
+        kept = f".quarantine/{uuid.uuid4().hex[:8]}-{path.replace('/', '-')}"
+        with explained(self.root):
+            (self.root / ".quarantine").mkdir(exist_ok=True)
+            _sync(staged)
+            os.link(self.root / path, self.root / kept)
+            os.replace(staged, self.root / path)
+            _sync((self.root / path).parent)
+        return kept
 
     def set_aside(self, path: str) -> str:
         """Move a file out of its table into `.quarantine`, keeping its bytes; return the new path inside the lake."""
@@ -112,6 +139,10 @@ class LocalFiles:
             (self.root / ".quarantine").mkdir(exist_ok=True)
             os.rename(self.root / path, self.root / kept)
         return kept
+
+
+Files = LocalFiles
+"""What a lake asks of the place where its files live."""
 
 
 @contextmanager
@@ -125,7 +156,9 @@ def explained(folder: Path) -> Iterator[None]:
             raise LakeError(
                 f"disk full: {folder} has {free / 1e6:.1f} MB free. Free some space, then run the same command again"
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT):
+        if error.errno == errno.EFBIG:
+            raise LakeError(f"{folder} takes no file of this size (ulimit -f, or the file system's limit)") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST):
             raise LakeError(
                 f"cannot write to {folder} ({os.strerror(error.errno)}): choose a folder you may write to with LAKE=..."
             ) from error
@@ -134,6 +167,10 @@ def explained(folder: Path) -> Iterator[None]:
 
 def _existing(folder: Path) -> Path:
     return next(p for p in (folder, *folder.absolute().parents) if p.exists())
+
+
+def _not_a_file(path: str | Path) -> CorruptError:
+    return CorruptError(f"{path} is a link or a device: a lake holds files only; copy what it names in its place")
 
 
 def _sync(path: Path) -> None:

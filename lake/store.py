@@ -2,14 +2,16 @@
 
 A partition is done when a valid file stands under its final name, and nothing else says so: no status database, no lock. It
 is acknowledged when `publish` returns; from then on it is never overwritten, appended to or deleted by us. The footer cache
-in `.lake/` only saves reading; it is keyed by size and modification time and may be deleted at any time.
+in `.lake/` only saves reading; it carries its own checksum, is keyed by size and modification time, and may be deleted at
+any time.
 """
 
+import hashlib
 import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,10 +21,10 @@ import pyarrow.compute as pc
 
 from lake import parquet
 from lake.content import content_hash
-from lake.errors import ConflictError, CorruptError, LakeError
+from lake.errors import ConflictError, CorruptError, LakeError, UsageError
 from lake.files import LocalFiles, Stat
 from lake.parquet import Facts
-from lake.tables import TABLES, Partition, Table, parse_path
+from lake.tables import TABLES, Partition, Table, check_name, parse_path
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Lake:
 
     def present(self, table: str, value: str | None = None) -> dict[Partition, Stat]:
         """Partitions of a table (of one study or dataset) that stand under their final names, with size and time."""
-        prefix = table if value is None else f"{table}/{TABLES[table].hive_key}={value}"
+        if table not in TABLES:
+            raise UsageError(f"no table {table!r}; there are {', '.join(TABLES)}")
+        key = TABLES[table].hive_key
+        prefix = table if value is None else f"{table}/{key}={check_name(value, key)}"
         listed = ((parse_path(path), stat) for path, stat in self.files.list(prefix).items())
         return {partition: stat for partition, stat in listed if partition is not None}
 
@@ -59,8 +64,12 @@ class Lake:
 
     def read(self, partition: Partition, columns: list[str] | None = None) -> pa.Table:
         """Rows of one partition [n_rows, n_columns]; CorruptError names the file and the repair when it is damaged."""
+        schema = TABLES[partition.table].schema
         with _naming(partition), self.files.open(partition.path) as source:
-            return parquet.read_rows(source, columns)
+            rows = parquet.read_rows(source, columns)
+            if rows.schema != pa.schema([f for f in schema if columns is None or f.name in columns]):
+                raise CorruptError(f"its columns are {rows.schema.names}, not those of the table")
+            return rows
 
     def scan(self, partitions: Iterable[Partition], columns: list[str] | None = None) -> pa.Table:
         """Rows of several partitions of one table, in the given order."""
@@ -73,6 +82,8 @@ class Lake:
         rows under the name already are a success, so that two workers who race are both right.
         """
         validate(partition, rows)
+        if facts.partition != partition:
+            raise UsageError(f"{partition.path}: the facts are those of {facts.partition.path}")
         with self.files.staging() as staged:
             facts = parquet.write(rows, TABLES[partition.table], facts, staged)
             if content_hash(parquet.read_rows(staged)) != facts.content:
@@ -94,6 +105,11 @@ class Lake:
                 f"{partition.path} is there with other rows: content {theirs.content[:12]} by {theirs.code}, ours "
                 f"{facts.content[:12]} by {facts.code}. Both are kept: nothing was written. Look with `make verify DEEP=1`"
             )
+        if theirs.fingerprint != facts.fingerprint:
+            raise ConflictError(
+                f"{partition.path} is there with the same rows but for fingerprint {theirs.fingerprint}, ours is "
+                f"{facts.fingerprint}: another study of this name. Nothing was written: rename yours, or use LAKE=..."
+            )
         return theirs
 
     def _read_facts(self, partition: Partition) -> Facts:
@@ -107,7 +123,10 @@ class Lake:
 
     def _cache(self) -> dict[str, tuple[Stat, Facts]]:
         try:
-            stored = json.loads((self.root / ".lake" / "footers.json").read_text())
+            digest, _, text = (self.root / ".lake" / "footers").read_text().partition("\n")
+            if digest != hashlib.sha256(text.encode()).hexdigest():
+                return {}
+            stored = json.loads(text)
             identities = stored["identities"]
             return {
                 path: (Stat(*stat), Facts(**{**facts, "identity": identities[facts["fingerprint"]]}))
@@ -121,25 +140,33 @@ class Lake:
             "identities": {facts.fingerprint: facts.identity for _, facts in entries.values()},
             "footers": {path: [stat, asdict(replace(facts, identity={}))] for path, (stat, facts) in entries.items()},
         }
+        text = json.dumps(stored)
         folder = self.root / ".lake"
         fresh = folder / f"footers-{uuid.uuid4().hex}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(stored))
-            os.replace(fresh, folder / "footers.json")
+            fresh.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+            os.replace(fresh, folder / "footers")
         except OSError:
-            fresh.unlink(missing_ok=True)  # a read-only lake can still be asked; it is only asked more slowly
+            with suppress(OSError):  # a read-only lake can still be asked; it is only asked more slowly
+                fresh.unlink()
 
 
 @contextmanager
 def _naming(partition: Partition) -> Iterator[None]:
-    """Add the path and the repair to a CorruptError raised inside."""
+    """Add the path, and the repair of a CorruptError, to what is raised inside."""
     try:
         yield
     except CorruptError as error:
         raise CorruptError(
             f"{partition.path}: {error}. Set it aside with `make verify QUARANTINE=1`, then build again"
         ) from error
+    except LakeError as error:
+        raise LakeError(f"{partition.path}: {error}") from error
+    except FileNotFoundError as error:
+        raise LakeError(f"{partition.path} is not in the lake: `make build-missing` makes it") from error
+    except OSError as error:
+        raise LakeError(f"{partition.path} cannot be read ({error.strerror}): check the disk and permissions") from error
 
 
 def validate(partition: Partition, rows: pa.Table) -> None:
@@ -153,9 +180,10 @@ def validate(partition: Partition, rows: pa.Table) -> None:
             raise LakeError(f"{partition.path}: column {column.name} has {values.null_count} NULLs and may have none")
         if not _finite(values):
             raise LakeError(f"{partition.path}: column {column.name} holds NaN or infinity: store NULL and a status")
-    owner = rows.column(0).unique().to_pylist()
-    if rows.num_rows and owner != [partition.value]:
-        raise LakeError(f"{partition.path}: {spec.columns[0].name} is {owner}, expected {partition.value!r} only")
+    for name, owner in ((spec.columns[0].name, partition.value), ("role", partition.role)):
+        found = rows[name].unique().to_pylist() if name in rows.column_names else []
+        if found and found != [owner]:
+            raise LakeError(f"{partition.path}: {name} is {found}, expected {owner!r} only")
     if not _strictly_rising([rows[name] for name in spec.sort]):
         raise LakeError(f"{partition.path}: rows are not in strictly rising order of {', '.join(spec.sort)}")
 
