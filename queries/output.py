@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.csv as csv
+import pyarrow.parquet as parquet
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from lake.errors import UsageError
 
@@ -72,7 +73,7 @@ def _flat(rows: pa.Table) -> Table:
     for field in rows.schema:
         table.add_column(field.name, justify="left" if pa.types.is_string(field.type) else "right", overflow="fold")
     for row in rows.slice(0, TABLE_ROWS).to_pylist():
-        table.add_row(*(cell(value) for value in row.values()))
+        table.add_row(*(Text(cell(value)) for value in row.values()))
     return table
 
 
@@ -80,7 +81,7 @@ def _upright(rows: pa.Table) -> Table:
     """One line a column."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, values in rows.to_pydict().items():
-        table.add_row(name, *(cell(value) for value in values))
+        table.add_row(name, *(Text(cell(value)) for value in values))
     return table
 
 
@@ -90,11 +91,11 @@ def _json(rows: pa.Table, sink: BinaryIO) -> None:
 
 
 def _csv(rows: pa.Table, sink: BinaryIO) -> None:
-    pa.csv.write_csv(rows, sink)
+    csv.write_csv(rows, sink)
 
 
 def _parquet(rows: pa.Table, sink: BinaryIO) -> None:
-    pa.parquet.write_table(rows, sink)
+    parquet.write_table(rows, sink)
 
 
 FORMATS: dict[str, Callable[[pa.Table, BinaryIO], None]] = {"table": _table, "json": _json, "csv": _csv, "parquet": _parquet}

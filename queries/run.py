@@ -12,11 +12,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.catalog import connect, naming_damage, only_reads
 from lake.errors import LakeError, UsageError
-from queries.header import COLUMN_TYPES, Query, parse
+from queries.header import COLUMN_TYPES, Column, Query, parse
 
 FOLDER = Path(__file__).parent
 CHECKS = "checks"
@@ -85,12 +84,11 @@ def run(connection: duckdb.DuckDBPyConnection, query: Query, given: dict[str, st
     values = bind(query, given)
     with naming_damage():
         relation = connection.sql(only_reads(connection, query.sql), params=values)
-        rows = relation.to_arrow_table()
-    got = dict(zip(relation.columns, map(str, relation.types), strict=True))
-    promised = {column.name: COLUMN_TYPES[column.type] for column in query.columns}
-    if list(got.items()) != list(promised.items()):
-        raise LakeError(f"query {query.theme}/{query.name} returned {got}, its header promises {promised}: report this")
-    return _finite(rows)
+        got = list(zip(relation.columns, map(str, relation.types), strict=True))
+        promised = [(column.name, COLUMN_TYPES[column.type]) for column in query.columns]
+        if got != promised:
+            raise LakeError(f"query {query.theme}/{query.name} returned {got}, its header promises {promised}: report this")
+        return relation.project(", ".join(map(_finite, query.columns))).to_arrow_table()
 
 
 def ask(name: str, given: dict[str, str] | None = None, lake: str | Path = "data") -> pa.Table:
@@ -109,9 +107,7 @@ def hint(connection: duckdb.DuckDBPyConnection, given: dict[str, str]) -> str:
     return "no row answers this: `make status` says what the lake still lacks"
 
 
-def _finite(rows: pa.Table) -> pa.Table:
-    """`rows` with NULL in place of NaN and infinity."""
-    for i, column in enumerate(rows.columns):
-        if pa.types.is_floating(column.type):
-            rows = rows.set_column(i, rows.field(i), pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type)))
-    return rows
+def _finite(column: Column) -> str:
+    """The column in SQL, with NULL in place of NaN and infinity."""
+    name = f'"{column.name}"'
+    return f"if(isfinite({name}), {name}, null) as {name}" if column.type in ("double", "float") else name
