@@ -65,6 +65,11 @@ class LocalFiles:
         with self.open(path) as source:
             return hashlib.file_digest(source, "sha256").hexdigest()
 
+    @contextmanager
+    def as_local(self, path: str) -> Iterator[Path]:
+        """The file as one of this machine's disk."""
+        yield self.root / path
+
     def url(self, path: str) -> str:
         """What a reader such as DuckDB opens."""
         return str((self.root / path).absolute())
@@ -158,6 +163,8 @@ def explained(folder: Path) -> Iterator[None]:
             ) from error
         if error.errno == errno.EFBIG:
             raise LakeError(f"{folder} takes no file of this size (ulimit -f, or the file system's limit)") from error
+        if error.errno == errno.EIO:
+            raise LakeError(f"the disk under {folder} is failing ({error}): see to it before building on") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST):
             raise LakeError(
                 f"cannot write to {folder} ({os.strerror(error.errno)}): choose a folder you may write to with LAKE=..."
