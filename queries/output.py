@@ -30,11 +30,13 @@ _PLAIN_WIDTH = 100_000
 def write(rows: pa.Table, form: str, file: str = "") -> None:
     """Write `rows` as table, json, csv or parquet to `file`, or to standard output when it is empty.
 
-    Raises UsageError for another form or a file that cannot be written.
+    Raises UsageError for another form, a file that cannot be written, or parquet for a screen.
     """
     if form not in FORMATS:
         raise UsageError(f"--format {form!r}: choose {', '.join(FORMATS)}")
     if not file:
+        if form == "parquet" and sys.stdout.isatty():
+            raise UsageError("parquet is not for a screen: add --output FILE, or pipe it on")
         FORMATS[form](rows, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return

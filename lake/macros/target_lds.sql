@@ -1,5 +1,5 @@
 -- macro: target_lds(of_study, of_split, of_fit)
--- rows: a target of a fit, with the rank correlation over masks between predicted margin and held-out outputs (TRAK, arXiv 2303.14186, eq. 4)
+-- rows: a target of a fit, with the rank correlation over masks between predicted margin and held-out outputs (TRAK, arXiv 2303.14186)
 -- A constant prediction counts as 0; constant outputs have no correlation and give NULL.
 with predicted_outputs as (
     select number, study_id, split, fit, estimator, n_models, mask_id,

@@ -1,10 +1,10 @@
 -- question: How does the LDS grow with the number of models, and how far is it from its ceiling?
--- paper: Ilyas et al. 2022 section 3 (sample size); LDS as in TRAK (arXiv 2303.14186) section 5
+-- paper: Ilyas et al. 2022 section 3 (sample size); LDS as in TRAK (arXiv 2303.14186)
 -- tables: fits, predictions, margins (through the macro fit_lds of the catalog: lake/macros/)
 -- param: study text = null : one study; null: all
 -- param: split test|train = test : which examples the targets are; null: both
 -- param: fit text = null : a fit or a pattern such as lasso-*; null: every fit
--- param: resamples integer 1..100000 = 200 : bootstrap resamples, over masks and targets at once
+-- param: resamples integer 1..10000 = 200 : bootstrap resamples, over masks and targets at once
 -- column: estimator text : how the datamodels were fitted
 -- column: n_models integer : models they were fitted on
 -- column: lds_single double [correlation] : LDS against single outputs

@@ -1,10 +1,10 @@
 -- question: How well do the datamodels predict models that they never saw, and how well could anything predict them?
--- paper: Ilyas et al. 2022 section 3; LDS as in TRAK (arXiv 2303.14186) section 5
+-- paper: Ilyas et al. 2022 section 3; LDS as in TRAK (arXiv 2303.14186)
 -- tables: fits, predictions, margins, studies (through the macro fit_lds of the catalog: lake/macros/)
 -- param: study text = null : one study; null: all
 -- param: split test|train = null : which examples the targets are; null: both
 -- param: fit text = null : a fit or a pattern such as lasso-*; null: the newest fit of each estimator
--- param: resamples integer 1..100000 = 200 : bootstrap resamples, over masks and targets at once
+-- param: resamples integer 1..10000 = 200 : bootstrap resamples, over masks and targets at once
 -- column: study_id text : name of the study
 -- column: fit text : name of the fit
 -- column: estimator text : how the datamodels were fitted

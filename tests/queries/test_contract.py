@@ -14,24 +14,7 @@ from queries.run import CHECKS, FOLDER, bind, run, shipped
 QUERIES = list(shipped().values())
 KNOWN = {*TABLES, *DERIVED, *STEPS, "partitions"}
 GIVEN = {"target_id": "0"}
-NASTY = [
-    "",
-    "'; drop view masks; --",
-    "$k",
-    "?",
-    "{study}",
-    "%s",
-    "--",
-    "/*",
-    '"',
-    "\\",
-    "\0",
-    "null'",
-    "1 or 1=1",
-    "[",
-    "*",
-    "é" * 5_000,
-]
+NASTY = ["'; drop view masks; --", "$k?{study}%s", '\\["', "\0", "", "é" * 5_000]
 
 
 def given(query):

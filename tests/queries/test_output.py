@@ -50,8 +50,11 @@ def test_cells():
     assert [cell(value) for value in (None, 0.123456, 12, "x", True)] == ["", "0.1235", "12", "x", "True"]
 
 
-def test_wrong_format_and_unwritable_file_are_usage_errors(tmp_path):
+def test_wrong_format_unwritable_file_and_parquet_on_a_screen_are_usage_errors(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="choose table, json, csv, parquet"):
         write(ROWS, "xml")
     with pytest.raises(UsageError, match="cannot write"):
         write(ROWS, "json", str(tmp_path / "no" / "folder.json"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(UsageError, match="not for a screen"):
+        write(ROWS, "parquet")
