@@ -43,10 +43,9 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     n_models = unit.partitions[0].index
     whole = n_models == study.models
     splits = SPLITS if whole else SPLITS[:1]
-    print_ = study.fingerprint(datasets.digest(study.dataset))
-    pair = totals.of_models(lake, study, n_models, splits, print_)
+    pair = totals.of_models(lake, study, n_models, splits)
     if whole:
-        totals.keep(lake, study, n_models, splits, print_, pair)
+        totals.keep(lake, study, n_models, splits, pair)
     try:
         fits = estimate(study.estimators, *pair)
     except ValueError as error:

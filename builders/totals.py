@@ -1,9 +1,9 @@
 """Running totals of fit models: the sums behind every fit, kept beside the lake and brought up to date from new partitions.
 
-Totals are a cache in `.lake/totals/`, named by the study's fingerprint and the number of models; deleting it loses nothing.
-A larger fit starts from the largest totals that are there and reads only the partitions after them. Every fifth model is
-set apart to choose penalties on; its fit and held-out sums are exact for float16 margins, so totals that grew are equal by
-bit to totals made at once.
+Totals are a cache in `.lake/totals/<study>/`, named by the contents of the margins they sum and the number of models, so
+that a partition built anew is never taken for the old one; deleting the cache loses nothing. A larger fit starts from the
+largest totals that are there and reads only the partitions after them. Every fifth model is set apart to choose penalties
+on; its fit and held-out sums are exact for float16 margins, so totals that grew are equal by bit to totals made at once.
 """
 
 import uuid
@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from builders import datasets
 from builders.masks import packed_bits
 from builders.regression import statistics
 from builders.regression.statistics import Totals
 from builders.study import Study
+from lake.files import explained
+from lake.fingerprint import fingerprint
 from lake.store import Lake
 from lake.tables import Partition
 
@@ -25,9 +28,9 @@ HELDOUT_EVERY = 5
 Pair = tuple[Totals, Totals]
 
 
-def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], fingerprint: str) -> Pair:
+def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> Pair:
     """(fit part, held-out part) of the models with id below `n_models`, targets of the given splits side by side."""
-    done, pair = _newest(lake, study, n_models, splits, fingerprint)
+    done, pair = _newest(lake, study, n_models, splits)
     first = done // study.partition_models
     for index in range(first, -(-n_models // study.partition_models)):
         pair = _add_partition(lake, study, index, (done, n_models), splits, pair)
@@ -36,17 +39,22 @@ def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], 
     return pair
 
 
-def keep(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], fingerprint: str, pair: Pair) -> None:
+def keep(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], pair: Pair) -> None:
     """Keep totals for the next fit, and drop older ones of the same study."""
-    folder = lake.root / ".lake" / "totals"
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, totals in zip(("fit", "heldout"), pair, strict=True):
-        fresh = folder / f"{uuid.uuid4().hex}.tmp"
-        statistics.save(totals, fresh)
-        fresh.replace(folder / _name(fingerprint, splits, n_models, part))
-    for old in folder.glob(_name(fingerprint, splits, "*", "*")):
-        if _models(old) < n_models:
-            old.unlink(missing_ok=True)
+    final = _path(lake, study, n_models, splits)
+    with explained(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for totals, path in zip(pair, (_fit_part(final), final), strict=True):
+            fresh = path.with_name(f"{uuid.uuid4().hex}.tmp")
+            try:
+                statistics.save(totals, fresh)
+                fresh.replace(path)
+            finally:
+                fresh.unlink(missing_ok=True)
+        for old in _kept(lake, study, splits):
+            if old != final and _models(old) <= n_models:
+                old.unlink(missing_ok=True)
+                _fit_part(old).unlink(missing_ok=True)
 
 
 def read_models(lake: Lake, study: Study, index: int, splits: tuple[str, ...]) -> dict[str, NDArray]:
@@ -57,10 +65,16 @@ def read_models(lake: Lake, study: Study, index: int, splits: tuple[str, ...]) -
     )
     masks = packed_bits(lake.read(Partition("masks", study.name, "fit", index), ["mask"]))
     ok = np.array([s == "ok" for s in rows["status"].to_pylist()])
-    lists = [rows[f"{split}_margin"].combine_chunks() for split in splits]
-    values = [a.flatten().to_numpy(zero_copy_only=False).reshape(ok.sum(), -1) for a in lists]
+    sizes = _sizes(study)
+    lists = {split: rows[f"{split}_margin"].combine_chunks().flatten() for split in splits}
+    values = [a.to_numpy(zero_copy_only=False).reshape(-1, sizes[split]) for split, a in lists.items()]
     ids, init_ids = rows["model_id"].to_numpy()[ok], rows["init_id"].to_numpy()[ok]
     return {"ids": ids, "init_ids": init_ids, "masks": masks[ok], "margins": np.concatenate(values, 1)}
+
+
+def _sizes(study: Study) -> dict[str, int]:
+    data = datasets.load(study.dataset)
+    return {"test": len(data.test_labels), "train": len(data.train_labels)}
 
 
 def _add_partition(
@@ -68,33 +82,45 @@ def _add_partition(
 ) -> Pair:
     models = read_models(lake, study, index, splits)
     if pair is None:
-        n_train = len(lake.read(Partition("margins", study.name, "fit", index), ["train_margin"])["train_margin"][0])
-        fit, heldout = (statistics.empty(n_train, models["margins"].shape[1], study.pool) for _ in range(2))
-    else:
-        fit, heldout = pair
+        shape = _sizes(study)["train"], models["margins"].shape[1], study.pool
+        pair = statistics.empty(*shape), statistics.empty(*shape)
     inside = (models["ids"] >= bounds[0]) & (models["ids"] < bounds[1])
     apart = models["ids"] % HELDOUT_EVERY == HELDOUT_EVERY - 1
-    for totals, rows in ((fit, inside & ~apart), (heldout, inside & apart)):
+    for totals, rows in zip(pair, (inside & ~apart, inside & apart), strict=True):
         statistics.add(totals, models["masks"][rows], models["margins"][rows], models["init_ids"][rows])
-    return fit, heldout
+    return pair
 
 
-def _newest(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], fingerprint: str) -> tuple[int, Pair | None]:
+def _newest(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> tuple[int, Pair | None]:
     """The largest totals kept of at most `n_models` models, and how many those are; (0, None) when there are none."""
-    folder = lake.root / ".lake" / "totals"
-    kept = sorted((_models(p), p) for p in folder.glob(_name(fingerprint, splits, "*", "heldout")))
-    for models, path in reversed(kept):
-        if (models <= n_models and models % study.partition_models == 0) or models == n_models:
+    for path in _kept(lake, study, splits):
+        models = _models(path)
+        usable = models == n_models or (models < n_models and models % study.partition_models == 0)
+        if usable and path == _path(lake, study, models, splits):
             try:
-                fit = statistics.load(path.with_name(_name(fingerprint, splits, models, "fit")))
-                return models, (fit, statistics.load(path))
+                return models, (statistics.load(_fit_part(path)), statistics.load(path))
             except (OSError, ValueError):
                 path.unlink(missing_ok=True)  # a damaged cache is made again from the lake
     return 0, None
 
 
-def _name(fingerprint: str, splits: tuple[str, ...], n_models: int | str, part: str) -> str:
-    return f"{fingerprint}-{'-'.join(splits)}-{n_models}-{part}.npz"
+def _kept(lake: Lake, study: Study, splits: tuple[str, ...]) -> list[Path]:
+    """Totals that are there, those of most models first, each by the path of its held-out part."""
+    folder = lake.root / ".lake" / "totals" / study.name
+    return sorted(folder.glob(f"*-{'-'.join(splits)}-*-heldout.npz"), key=_models, reverse=True)
+
+
+def _path(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> Path:
+    """Where the held-out part of totals lies: the name says whose contents were summed."""
+    there = lake.present("margins", study.name)
+    used = [Partition("margins", study.name, "fit", i) for i in range(-(-n_models // study.partition_models))]
+    facts = lake.facts({p: there[p] for p in used})
+    summed = fingerprint([[facts[p].fingerprint, facts[p].content] for p in used])
+    return lake.root / ".lake" / "totals" / study.name / f"{summed}-{'-'.join(splits)}-{n_models}-heldout.npz"
+
+
+def _fit_part(heldout: Path) -> Path:
+    return heldout.with_name(heldout.name.replace("-heldout.npz", "-fit.npz"))
 
 
 def _models(path: Path) -> int:
