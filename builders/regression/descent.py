@@ -2,10 +2,10 @@
 
     min_w  1/2 w'Cw - c'w + lam sum_j p_j |w_j|
 
-with a price p_j on each train example, one for the plain LASSO.
-Only a working set is descended on. The sequential strong rule (Tibshirani et al. 2012) proposes it, its rows of C are
-packed into a small dense Gram as they join, so that sweeps touch nothing else, and a full gradient afterwards admits
-whatever the rule missed: the rule is a guess, the check makes the result exact.
+with a price p_j on each train example, one for the plain LASSO. Only a working set is descended on. The sequential
+strong rule (Tibshirani et al. 2012) proposes it, its rows of C are packed into a small dense Gram as they join, so that
+sweeps touch nothing else, and a full gradient afterwards admits whatever the rule missed: the rule is a guess, the check
+makes the result exact.
 
 Everything is float32. A solve starts from weights w0 with their gradient g0 = c - C w0 and computes later gradients
 as g0 - C (w - w0), so an error in them is relative to the change alone: started again from an exact gradient it refines
@@ -75,7 +75,8 @@ def _sweep(packed, g, w, bars, k):
 @compiled
 def _gradient(C, g0, w0, w, members, k, g):
     """Set g = g0 - C (w - w0), reading four changed members' rows a pass."""
-    g[:] = g0
+    for b in range(len(g)):  # an array assignment would double the time to compile
+        g[b] = g0[b]
     changed = np.empty(k, np.int64)
     n = 0
     for a in range(k):

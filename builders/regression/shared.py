@@ -6,7 +6,7 @@ which would only repeat their errors, and a target that the held-out models say 
 
 On digits it is worth 1.3 to 2 times the models. LDS on 8-run averages, against the plain LASSO: .664 to .623 at 500
 models, .733 to .703 at 1,000, .779 to .765 at 2,560; with a target's own weights (the usual adaptive LASSO) .695 at
-1,000.
+1,000. MLPs at alpha .25 with independent initialisations: .763 to .729 at 1,000.
 """
 
 import numpy as np

@@ -159,6 +159,44 @@ def test_the_whole_may_be_given(models):
     np.testing.assert_array_equal(lasso(*parts).weights, lasso(*parts, plus(*parts)).weights)
 
 
+def test_stopping_soon_after_the_best_chooses_as_the_whole_path_does(models):
+    fit, heldout = split(models)
+    part, held = centred(fit), centred(heldout, around=fit)
+    soon, late = (choose(part, held, ones(models), Path(patience=patience)) for patience in (3, 30))
+    np.testing.assert_array_equal(soon.lam, late.lam)
+    np.testing.assert_array_equal(soon.weights, late.weights)
+    deepest = choose(part, held, ones(models), Path(n_lams=1))
+    assert not deepest.weights.any()
+
+
+def test_what_does_not_converge_says_so(models, monkeypatch):
+    monkeypatch.setattr("builders.regression.lasso.refine", lambda *arguments: None)
+    fit = lasso(*split(models))
+    assert not fit.converged.any()
+    assert (fit.kkt > MAX_KKT).all()
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    n_models=st.integers(20, 90),
+    n_train=st.integers(6, 70),
+    n_inits=st.integers(1, 3),
+    twins=st.booleans(),
+)
+def test_every_small_problem_is_solved_to_the_bar(planted, seed: int, n_models: int, n_train: int, n_inits: int, twins: bool):
+    models = planted(n_models, n_train, 3, n_inits, noise=1.0, seed=seed)
+    if twins:
+        models = replace(models, masks=np.concatenate([models.masks, models.masks], axis=1))
+    fit = lasso(*split(models))
+    x, y = models.centred()
+    assert fit.converged.all()
+    for t in range(3):
+        kkt, gap = certificate(x, y[:, t], fit.weights[t].astype(np.float64), fit.lam[t])
+        assert kkt <= 1.01 * MAX_KKT
+        assert -1e-9 <= fit.duality_gap[t] <= gap + 1e-8
+
+
 @settings(max_examples=15)
 @given(shift=st.floats(-4, 4), scale=st.sampled_from([0.25, 0.5, 2.0, 4.0]))
 def test_margins_shifted_and_scaled_move_the_fit_along(models, fitted, shift: float, scale: float):
