@@ -203,9 +203,12 @@ def _create_derived(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _create_step(connection: duckdb.DuckDBPyConnection, text: str) -> None:
-    """Create what a file of lake/macros/ defines: its first line is `-- view: name` or `-- macro: name(arguments)`."""
+    """Create what a file of lake/macros/ defines: it opens with `-- view: name` or `-- macro: name(args)`, then `-- rows:`."""
     kind, _, signature = text.splitlines()[0].removeprefix("-- ").partition(": ")
     connection.execute(f"create or replace {kind} {signature} as {'table ' if kind == 'macro' else ''}{text}")
+    if kind == "view":
+        meaning = text.splitlines()[1].removeprefix("-- rows: ")
+        connection.execute(f"comment on view {signature} is {_text(f'one row is {meaning}')}")
 
 
 def _sql_type(kind: pa.DataType) -> str:
