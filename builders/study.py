@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parent / "studies"
 RULES = 1
 """Version of the rules that turn ids into masks, orders and weights (builders/counter.py and its users)."""
 
-ESTIMATORS = ("lasso", "ridge", "difference", "best")
+ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
 
 
 class _Strict(BaseModel):

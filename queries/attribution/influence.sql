@@ -4,6 +4,7 @@
 -- param: target_id integer 0..2147483647 : position of the target in its split
 -- param: split test|train = test : which examples the targets are
 -- param: study text = null : one study; null: all
+-- param: models integer 2..2147483647 = null : only fit models with a smaller id, as a fit on so many; null: all
 -- column: train_id integer : position of the training example
 -- column: influence double [logit] : mean_in minus mean_out: positive when the example raises the margin
 -- column: mean_in double [logit] : mean margin over fit models trained with the example
@@ -18,6 +19,7 @@ with outputs as materialized (
     select study_id, mask::bit as bits, (case when $split = 'train' then train_margin else test_margin end)[$target_id + 1]::double as margin
     from margins join masks using (study_id, role, mask_id)
     where role = 'fit' and status = 'ok' and ($study is null or study_id = $study) and margin is not null
+          and ($models is null or model_id < $models)
 ),
 totals as (
     select study_id, count(*) as n, sum(margin) as total, sum(margin ** 2) as squares, max(bit_length(bits)) as n_bits
