@@ -63,11 +63,12 @@ class Lake:
         return found
 
     def read(self, partition: Partition, columns: list[str] | None = None) -> pa.Table:
-        """Rows of one partition [n_rows, n_columns]; CorruptError names the file and the repair when it is damaged."""
+        """Rows of one partition [n_rows, n_columns], columns in the order asked for; CorruptError names a damaged file."""
         schema = TABLES[partition.table].schema
+        wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
         with _naming(partition), self.files.open(partition.path) as source:
             rows = parquet.read_rows(source, columns)
-            if rows.schema != pa.schema([f for f in schema if columns is None or f.name in columns]):
+            if rows.schema != wanted:
                 raise CorruptError(f"its columns are {rows.schema.names}, not those of the table")
             return rows
 
