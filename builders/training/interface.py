@@ -65,8 +65,13 @@ Trainer = Callable[[Group], Logits]
 
 
 def standardised(data: Data) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Train and test images as float32 with mean 0 and sd 1 over all training pixels, from exact integer sums."""
+    """Train and test images as float32 with mean 0 and sd 1 over all training pixels, from exact integer sums.
+
+    Raises ValueError when all of those are equal.
+    """
     pixels = data.train_images.astype(np.int64)
+    if pixels.min() == pixels.max():
+        raise ValueError(f"every training pixel is {pixels.max()}: there is nothing to learn from")
     mean = pixels.sum() / pixels.size
     sd = np.sqrt((pixels**2).sum() / pixels.size - mean**2)
     train, test = (((images - mean) / sd).astype(np.float32) for images in (data.train_images, data.test_images))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validat
 
 from builders.training.interface import Data, Trainer
 from lake.errors import UsageError
+from lake.fingerprint import canonical
 
 
 class Options(BaseModel):
@@ -72,6 +73,14 @@ class Own(Options):
     """Options of a user's algorithm, passed on as keyword arguments."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    @model_validator(mode="after")
+    def _has_a_fingerprint(self) -> "Own":
+        try:
+            canonical(self.model_extra)
+        except TypeError as error:
+            raise ValueError(f"option {str(error).removeprefix('$.')}") from error
+        return self
 
 
 MODULES: dict[str, tuple[type[Options], str]] = {

@@ -1,7 +1,8 @@
 """Any scikit-learn classifier as a learning algorithm: one model after another, behind the interface of a group.
 
 Pixels are flattened and standardised. Classifiers with `decision_function` give it as logits; others give log
-probabilities. A class that a subset lacks gets the lowest logit, so that its examples have a finite margin.
+probabilities; of two classes the difference is the log-odds. A class that a subset lacks gets the lowest logit, so that its
+examples have a finite margin.
 """
 
 from typing import Any
@@ -19,14 +20,17 @@ LOWEST = -30.0
 
 def prepare(options: Sklearn, data: Data) -> Trainer:
     """A trainer of `options.estimator`; ValueError when it is no classifier or refuses its parameters."""
+    if "random_state" in options.parameters:
+        raise ValueError("random_state is set from each model's init_id: leave it out of the parameters")
     make = load_object(options.estimator)
-    seeded = "random_state" in make().get_params()
+    made = make(**options.parameters)
+    if not hasattr(made, "fit") or not (hasattr(made, "predict_proba") or hasattr(made, "decision_function")):
+        raise ValueError(f"{options.estimator} is no classifier: it needs fit, and predict_proba or decision_function")
+    seeded = hasattr(made, "get_params") and "random_state" in made.get_params()
 
     def new(seed: int) -> Any:
         return make(**options.parameters, **({"random_state": seed} if seeded else {}))
 
-    if not hasattr(new(0), "fit") or not (hasattr(new(0), "predict_proba") or hasattr(new(0), "decision_function")):
-        raise ValueError(f"{options.estimator} is no classifier: it needs fit, and predict_proba or decision_function")
     return trainer_of(new, data)
 
 
@@ -47,12 +51,12 @@ def trainer_of(new: Any, data: Data) -> Trainer:
 
 
 def outputs(model: Any, x: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
-    """Logits [n, n_classes] of a fitted classifier, unseen classes at LOWEST."""
+    """Logits [n, n_classes] of a fitted classifier, unseen classes at LOWEST or the lowest score, whichever is less."""
     if hasattr(model, "decision_function"):
         scores = model.decision_function(x)
-        scores = np.stack([-scores, scores], 1) if scores.ndim == 1 else scores
+        scores = np.stack([-scores, scores], 1) / 2 if scores.ndim == 1 else scores  # their difference is the log-odds
     else:
         scores = np.log(np.maximum(model.predict_proba(x), np.exp(LOWEST)))
-    logits = np.full((len(x), n_classes), LOWEST, np.float32)
+    logits = np.repeat(np.minimum(scores.min(1, keepdims=True), LOWEST).astype(np.float32), n_classes, axis=1)
     logits[:, model.classes_] = scores
     return logits
