@@ -1,4 +1,4 @@
-"""Command line of the lake: `python -m lake verify | sql | catalog | tables`. Make calls the same commands."""
+"""Command line of the lake: `python -m lake verify | push | pull | diff | sql | catalog | tables`. Make calls the same commands."""
 
 import sys
 import time
@@ -10,10 +10,11 @@ import duckdb
 import typer
 from rich.console import Console
 
+from lake import mirror_cli
 from lake.catalog import connect, only_reads, write_catalog
 from lake.cli import run
 from lake.dictionary import markdown
-from lake.errors import CorruptError, LakeError
+from lake.errors import CorruptError, LakeError, UsageError
 from lake.store import Lake
 from lake.verify import quarantine as set_aside
 from lake.verify import verify as find_problems
@@ -73,7 +74,10 @@ def sql(
     connection, console = connect(lake, locked=True), Console()
     width = console.width if console.is_terminal else 240
     if query:
-        connection.sql(only_reads(connection, query)).show(max_width=width)
+        try:
+            connection.sql(only_reads(connection, query)).show(max_width=width)
+        except duckdb.Error as error:
+            raise UsageError(str(error)) from error
         return
     print(
         "DuckDB on the lake: `show tables;` lists the views, `describe masks;` their columns; Ctrl-D leaves.",
@@ -106,6 +110,9 @@ def tables() -> None:
       python -m lake tables
     """
     print(markdown())
+
+for command in (mirror_cli.push, mirror_cli.pull, mirror_cli.diff):
+    app.command()(command)
 
 
 def _statements() -> Iterator[str]:

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-import pyarrow as pa
-
 from lake import parquet
 from lake.content import content_hash
-from lake.errors import LakeError
+from lake.errors import CorruptError, LakeError, UsageError
 from lake.parquet import Facts
 from lake.store import Lake, validate
 from lake.tables import TABLES, Partition, parse_path
@@ -31,14 +29,20 @@ class Problem:
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}. {self.advice}"
+        path = self.path.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
+        return f"{path}: {self.what}. {self.advice}"
 
 
 SET_ASIDE = "Set it aside with `make verify QUARANTINE=1`, then `make build-missing` makes it anew"
 
 
 def verify(lake: Lake, deep: bool = False, tell: Callable[[str, int], None] = lambda path, size: None) -> list[Problem]:
-    """Every problem found, by path. `tell` hears of each file and its size before it is read."""
+    """Every problem found, by path. `tell` hears of each file and its size before it is read.
+
+    UsageError when there is no lake, CorruptError when a link or a device stands in it.
+    """
+    if not lake.root.is_dir():
+        raise UsageError(f"there is no lake in {lake.root}: `make build-missing` makes one, LAKE=... names another")
     problems, facts = [], {}
     for path, stat in lake.files.list().items():
         tell(path, stat.size)
@@ -68,16 +72,27 @@ def _check_file(lake: Lake, partition: Partition, deep: bool) -> Facts | Problem
                 return Problem(partition.path, *_unsealed(lake, partition.path))
             source.seek(0)
             facts = parquet.read_facts(source)
-        if facts.partition != partition:
-            return Problem(partition.path, f"holds {facts.partition.path}, so it was copied or renamed", SET_ASIDE)
-        if deep:
-            rows = lake.read(partition)
-            if content_hash(rows) != facts.content or rows.num_rows != facts.rows:
-                return Problem(partition.path, "its rows are not those that its footer describes", SET_ASIDE)
-            validate(partition, rows)
-    except (LakeError, pa.ArrowException) as error:
-        return Problem(partition.path, str(error).removeprefix(f"{partition.path}: ").split(". Set it aside")[0], SET_ASIDE)
-    return facts
+    except CorruptError as error:
+        return Problem(partition.path, str(error), SET_ASIDE)
+    except LakeError as error:  # a newer format, and nothing wrong with it
+        return Problem(partition.path, str(error), "The file is whole: leave it where it is")
+    except OSError as error:
+        return Problem(partition.path, f"cannot be read ({error.strerror})", "See to the disk and the permissions")
+    if facts.partition != partition:
+        return Problem(partition.path, f"holds {facts.partition.path}, so it was copied or renamed", SET_ASIDE)
+    wrong = _wrong_rows(lake, partition, facts) if deep else ""
+    return Problem(partition.path, wrong, SET_ASIDE) if wrong else facts
+
+
+def _wrong_rows(lake: Lake, partition: Partition, facts: Facts) -> str:
+    """What is wrong with the rows of a sealed file; empty when nothing is."""
+    try:
+        rows = lake.read(partition)
+        validate(partition, rows)
+    except LakeError as error:
+        return str(error).removeprefix(f"{partition.path}: ").split(". Set it aside")[0]
+    same = content_hash(rows) == facts.content and rows.num_rows == facts.rows
+    return "" if same else "its rows are not those that its footer describes"
 
 
 def _unsealed(lake: Lake, path: str) -> tuple[str, str]:
@@ -97,7 +112,9 @@ def _unsealed(lake: Lake, path: str) -> tuple[str, str]:
 
 
 def _foreign(lake: Lake, path: str) -> tuple[str, str]:
-    what = _unsealed(lake, path)[0] if path.endswith(".parquet") else "is not a file of ours"
+    with lake.files.open(path) as source:
+        whole = source.read(4) == b"PAR1"
+    what = "no partition has such a name" if whole or not path.endswith(".parquet") else _unsealed(lake, path)[0]
     return (
         f"unknown name in a table's folder ({what})",
         "Readers that scan the folder may fail on it: move it out of the lake",
