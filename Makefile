@@ -16,14 +16,17 @@ SHARD   ?= 1/1
 WORKERS ?= 0
 PARAMS  ?=
 Q       ?=
+REPO    ?=
+ONLY    ?=
+REVISION ?= main
 T       ?=
-export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS PARAMS Q T
+export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS PARAMS Q REPO ONLY REVISION T
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 READY  := .venv/.ready
 
-.PHONY: help build-missing status query queries sql verify bench test test-long lint types check format clean
+.PHONY: help build-missing status query queries sql verify push pull bench test test-long lint types check format clean
 
 help: ## Print this help.
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -57,6 +60,12 @@ sql: $(READY) ## Open a DuckDB prompt on the lake. [LAKE=]
 
 verify: $(READY) ## Check every file. [DEEP=1] derives masks and seeds anew; [QUARANTINE=1] sets damaged files aside. [LAKE=]
 	@$(PYTHON) -m lake verify --lake "$$LAKE" $(if $(DEEP),--deep) $(if $(QUARANTINE),--quarantine)
+
+push: $(READY) ## Send new partitions to a Hub dataset repo. REPO=owner/name [ONLY=margins] [REVISION=branch] [DRY_RUN=1] [LAKE=]
+	@$(PYTHON) -m lake push "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(DRY_RUN),--dry-run)
+
+pull: $(READY) ## Fetch what the lake lacks from a Hub dataset repo. REPO=owner/name [ONLY=] [REVISION=tag] [DRY_RUN=1] [LAKE=]
+	@$(PYTHON) -m lake pull "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(DRY_RUN),--dry-run)
 
 bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps JSON in tests/bench/results.
 	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"

@@ -1,4 +1,4 @@
-"""Command line of the lake: `python -m lake verify | push | pull | diff | sql | catalog | tables`. Make calls the same commands."""
+"""Command line of the lake: `python -m lake verify | push | pull | diff | sql | catalog | tables`. Make calls the same."""
 
 import sys
 import time

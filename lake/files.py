@@ -62,7 +62,7 @@ class LocalFiles:
 
     def sha256(self, path: str) -> str:
         """SHA-256 (hex) of the file's bytes."""
-        with self.open(path) as source:
+        with (self.root / path).open("rb") as source:
             return hashlib.file_digest(source, "sha256").hexdigest()
 
     @contextmanager

@@ -1,0 +1,136 @@
+"""Send what a lake has and its mirror lacks, in commits that land on exactly the tree that was judged, or not at all.
+
+Bytes go first and stay invisible; a commit of at most 50 files names its parent. When the answer is lost, or somebody else
+was faster, the batch is looked at again: what is there already is done, what now holds something else is a conflict, the
+rest is tried anew. Killed at any moment, the mirror is readable and the same command goes on.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from huggingface_hub import CommitOperationAdd
+
+from lake import card, parquet
+from lake.errors import IncompleteError
+from lake.hub import TRIES, Hub, Unsure
+from lake.mirror import NAMED, PUSHED, Compared, Outcome, Request, Say, announce, compare, summary
+from lake.mirror_state import Memory, alone
+from lake.store import Lake
+
+BATCH = 50
+"""Files a commit; the Hub advises to stay below 100."""
+FEW = 3
+"""Uploads that fail one after another before we take it for an outage."""
+
+
+def push(lake: Lake, hub: Hub, request: Request, say: Say = print) -> Outcome:
+    """Push new and fast-forwarded partitions and the dataset card; return what was done, conflicts included.
+
+    IncompleteError when the Hub gives up on us: what has landed is safe, and the same call goes on.
+    """
+    with alone(lake.files.cache):
+        memory, outcome = Memory(lake.files.cache, hub.name), Outcome("push", head=hub.head())
+        tree = hub.tree(outcome.head)
+        rows = compare(lake, hub, memory, tree, outcome.head, request, say)
+        moving = [r for r in rows if r.state in PUSHED or (r.path in request.named and r.state in NAMED["push"])]
+        announce(rows, request, outcome, moving, say)
+        if not request.dry_run:
+            random.shuffle(moving)  # sessions that push the same work should not all start with the same file
+            for at in range(0, len(moving), BATCH):
+                _Batch(lake, hub, memory, outcome, moving[at : at + BATCH], say).land()
+            there = tree.keys() | outcome.moved
+            outcome.head = card.push(lake, hub, memory, outcome.head, there, tree.get(card.FILE), say)
+            memory.save()
+        say(summary(outcome, request, len(moving), sum(r.size for r in moving)))
+    return outcome
+
+
+class _Batch:
+    """Files that land with one commit. `files` holds those that are still to land, by path."""
+
+    def __init__(self, lake: Lake, hub: Hub, memory: Memory, outcome: Outcome, rows: list[Compared], say: Say) -> None:
+        self.lake, self.hub, self.memory, self.outcome, self.say = lake, hub, memory, outcome, say
+        self.files = {row.path: row for row in rows}
+
+    def land(self) -> None:
+        """Commit the batch; on return each of its files has landed or is in the outcome as conflict, corrupt or left."""
+        with ExitStack() as stack:
+            operations = {
+                p: CommitOperationAdd(p, str(stack.enter_context(self.lake.files.as_local(p)))) for p in self._sound()
+            }
+            for attempt in range(TRIES):
+                try:
+                    if attempt:
+                        self._look_again()
+                    if self.files:
+                        self._commit(operations)
+                    return
+                except Unsure as unsure:
+                    if self.hub.propose:
+                        raise IncompleteError(
+                            f"the answer to a proposal was lost ({unsure}): look at the repo's pull requests, then run it again"
+                        ) from unsure
+                    self.hub.wait(unsure, attempt)
+        raise self.hub.gave_up()
+
+    def _sound(self) -> Iterator[str]:
+        """Paths whose bytes are those that were published; the others are named and never sent."""
+        for path in list(self.files):
+            with self.lake.files.open(path) as source:
+                if parquet.seal_holds(source):
+                    yield path
+                    continue
+            self._drop(path, self.outcome.corrupt, "damaged, not sent: run `make verify QUARANTINE=1`")
+
+    def _commit(self, operations: dict[str, CommitOperationAdd]) -> None:
+        self._upload(operations)
+        for path, row in list(self.files.items()):
+            if operations[path].upload_info.sha256.hex() != row.local:
+                self.memory.forget(path)
+                self._drop(path, self.outcome.left, "changed while it was pushed: run again")
+        if not self.files:
+            return
+        message = f"Add {len(self.files)} partition(s): {', '.join(sorted({p.split('/')[0] for p in self.files}))}"
+        self.outcome.head = self.hub.commit([operations[p] for p in self.files], self.outcome.head, message)
+        for path in list(self.files):
+            self._landed(path)
+
+    def _upload(self, operations: dict[str, CommitOperationAdd]) -> None:
+        """Send all bytes; when that fails, one by one, so that a file that cannot be sent does not hold up the others."""
+        try:
+            self.hub.upload([operations[p] for p in self.files])
+        except Unsure:
+            failed: list[str] = []
+            for path in list(self.files):
+                try:
+                    self.hub.upload([operations[path]])
+                except Unsure:
+                    failed.append(path)
+                    if len(failed) >= min(FEW, len(self.files)):
+                        raise
+            for path in failed:
+                self._drop(path, self.outcome.left, "could not be sent: run again")
+
+    def _look_again(self) -> None:
+        """The mirror may have moved, by us or by others: judge every file of the batch on a new head."""
+        self.outcome.head = self.hub.head()
+        now = self.hub.look(self.outcome.head, list(self.files))
+        for path, row in list(self.files.items()):
+            there = now[path].sha256 if path in now else None
+            if there == row.local:
+                self._landed(path)
+            elif there != row.remote:
+                self._drop(path, self.outcome.conflicts, "conflict: somebody else has put something there meanwhile")
+
+    def _landed(self, path: str) -> None:
+        row = self.files.pop(path)
+        self.outcome.moved.append(path)
+        self.outcome.sent += row.size
+        if self.hub.name == self.memory.remote and row.local:  # a proposal is not the branch
+            self.memory.base[path] = row.local
+
+    def _drop(self, path: str, kind: list[str], why: str) -> None:
+        del self.files[path]
+        kind.append(path)
+        self.say(f"skip {path}: {why}")
