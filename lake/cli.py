@@ -18,7 +18,9 @@ def run(app: typer.Typer) -> NoReturn:
         with suppress(ValueError):  # signals can be set in the main thread only
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == 130:  # how typer returns Ctrl-C; a command that ends well returns nothing
+            raise KeyboardInterrupt
     except LakeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -28,7 +30,4 @@ def run(app: typer.Typer) -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         print("stopped: every published partition is safe; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left: nobody is there to be told
-        sys.exit(141)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
