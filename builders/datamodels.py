@@ -22,7 +22,7 @@ from lake.store import Lake
 from lake.tables import TABLES, Partition
 
 if TYPE_CHECKING:
-    from builders.regression import Fit, Totals
+    from builders.regression import Fit
 
 NAME = "datamodels"
 BUILDS = ("weights", "predictions", "fits")
@@ -38,7 +38,7 @@ def plan(study: Study) -> list[Unit]:
 
 def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
     """Fit every estimator of the study on the unit's models; UsageError when too few of them ended well."""
-    from builders import totals
+    from builders import regression, totals
 
     n_models = unit.partitions[0].index
     whole = n_models == study.models
@@ -47,7 +47,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     if whole:
         totals.keep(lake, study, n_models, splits, pair)
     try:
-        fits = estimate(study.estimators, *pair)
+        fits = regression.fit_all(study.estimators, *totals.blocked(pair))
     except ValueError as error:
         raise UsageError(f"study {study.name}, {n_models} models: {error}") from error
     n_used = sum(part.n_models for part in pair)
@@ -62,16 +62,6 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
             "predictions": lambda split: _prediction_rows(partition, fit, split, bounds[split], heldout),
         }[partition.table]
         yield partition, pa.concat_tables([rows(split) for split in splits])
-
-
-def estimate(names: tuple[str, ...], fit: "Totals", heldout: "Totals") -> "dict[str, Fit]":
-    """A fit by each named estimator; `best` chooses among all others, which share the same totals."""
-    from builders.regression import ESTIMATORS, best, plus
-
-    whole = plus(fit, heldout)
-    wanted = ESTIMATORS if "best" in names else {name: ESTIMATORS[name] for name in names}
-    fits = {name: estimator(fit, heldout, whole) for name, estimator in wanted.items()}
-    return fits | ({"best": best(fits)} if "best" in names else {})
 
 
 def _unit(study: Study, n_models: int) -> Unit:

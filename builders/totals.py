@@ -25,7 +25,21 @@ from lake.tables import Partition
 HELDOUT_EVERY = 5
 """Model ids that are 4 modulo 5 choose the penalty; the pool's size is prime to it in every shipped study."""
 
+POOL_LIMIT = 1_024
+"""Larger pools are summed as one group: nobody has the models to take a mean out for each of so many."""
+
+MODELS_AN_INIT = 4
+"""With fewer models for each initialisation than this, taking out its mean costs more than it brings."""
+
 Pair = tuple[Totals, Totals]
+
+
+def blocked(pair: Pair) -> Pair:
+    """The pair as it is to be fitted: centred within initialisations where each has models enough, else as one group."""
+    fit, heldout = pair
+    if fit.n_models + heldout.n_models >= MODELS_AN_INIT * fit.n_inits:
+        return pair
+    return statistics.pooled(fit), statistics.pooled(heldout)
 
 
 def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> Pair:
@@ -82,13 +96,18 @@ def _add_partition(
 ) -> Pair:
     models = read_models(lake, study, index, splits)
     if pair is None:
-        shape = _sizes(study)["train"], models["margins"].shape[1], study.pool
+        shape = _sizes(study)["train"], models["margins"].shape[1], _groups(study)
         pair = statistics.empty(*shape), statistics.empty(*shape)
     inside = (models["ids"] >= bounds[0]) & (models["ids"] < bounds[1])
     apart = models["ids"] % HELDOUT_EVERY == HELDOUT_EVERY - 1
     for totals, rows in zip(pair, (inside & ~apart, inside & apart), strict=True):
-        statistics.add(totals, models["masks"][rows], models["margins"][rows], models["init_ids"][rows])
+        group = models["init_ids"][rows] % _groups(study)
+        statistics.add(totals, models["masks"][rows], models["margins"][rows], group)
     return pair
+
+
+def _groups(study: Study) -> int:
+    return study.pool if study.pool <= POOL_LIMIT else 1
 
 
 def _newest(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> tuple[int, Pair | None]:

@@ -9,10 +9,11 @@ from dataclasses import fields
 import numpy as np
 
 from builders.regression.difference import difference
-from builders.regression.fit import Fit
-from builders.regression.lasso import lasso
+from builders.regression.fit import Fit, joined
+from builders.regression.lasso import lasso, plain_choice
 from builders.regression.ridge import ridge
 from builders.regression.shared import shared
+from builders.regression.statistics import Totals
 
 ESTIMATORS: dict[str, Callable[..., Fit]] = {
     "lasso": lasso,
@@ -20,6 +21,18 @@ ESTIMATORS: dict[str, Callable[..., Fit]] = {
     "ridge": ridge,
     "difference": difference,
 }
+
+
+def fit_all(names: tuple[str, ...], fit: Totals, heldout: Totals) -> dict[str, Fit]:
+    """A fit by each named estimator, `best` being chosen among all others; both LASSOs share their first path.
+
+    Raises KeyError for an unknown name, and ValueError where the totals hold too few models.
+    """
+    whole = joined(fit, heldout, None)
+    wanted = tuple(ESTIMATORS) if "best" in names else names
+    shares = {"first": plain_choice(fit, heldout)} if {"lasso", "shared"} & set(wanted) else {}
+    fits = {name: ESTIMATORS[name](fit, heldout, whole, **(shares if name in ("lasso", "shared") else {})) for name in wanted}
+    return fits | ({"best": best(fits)} if "best" in names else {})
 
 
 def best(fits: dict[str, Fit]) -> Fit:

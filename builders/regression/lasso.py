@@ -71,6 +71,7 @@ def lasso(
     whole: Totals | None = None,
     *,
     prices: np.ndarray | None = None,
+    first: Choice | None = None,
     path: Path = DEFAULT_PATH,
     threads: int = 1,
 ) -> Fit:
@@ -79,6 +80,7 @@ def lasso(
     fit, heldout  models to fit on and to choose lambda on
     whole         the totals of both, if the caller has them
     prices        [n_targets, n_train] float32, positive: what a train example's weight costs; one without it
+    first         what the held-out models chose at these prices, if the caller has it
     path          the lambdas to try
     threads       targets fitted at a time; the result does not depend on it
 
@@ -87,7 +89,13 @@ def lasso(
     whole = joined(fit, heldout, whole)
     prices = _checked(prices, fit)
     held = centred(heldout, around=fit)
-    return settle(whole, held, prices, choose(centred(fit), held, prices, path, threads), threads)
+    return settle(whole, held, prices, first or choose(centred(fit), held, prices, path, threads), threads)
+
+
+def plain_choice(fit: Totals, heldout: Totals, path: Path = DEFAULT_PATH, threads: int = 1) -> Choice:
+    """What the held-out models choose for each target when every train example has price one."""
+    prices = np.ones((fit.n_targets, fit.n_train), np.float32)
+    return choose(centred(fit), centred(heldout, around=fit), prices, path, threads)
 
 
 def choose(part: Centred, held: Centred, prices: np.ndarray, path: Path = DEFAULT_PATH, threads: int = 1) -> Choice:

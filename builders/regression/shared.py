@@ -20,11 +20,20 @@ POWER = 0.5  # of strength in the price; 0.35 to 0.65 were equal within .001 LDS
 BLOCK = 1024  # targets compared with all others at a time
 
 
-def shared(fit: Totals, heldout: Totals, whole: Totals | None = None, *, path: Path = DEFAULT_PATH, threads: int = 1) -> Fit:
+def shared(
+    fit: Totals,
+    heldout: Totals,
+    whole: Totals | None = None,
+    *,
+    first: Choice | None = None,
+    path: Path = DEFAULT_PATH,
+    threads: int = 1,
+) -> Fit:
     """Fit every target with its own lambda, and prices from the targets that are like it.
 
     fit, heldout  models to fit on and to choose lambda and prices on
     whole         the totals of both, if the caller has them
+    first         what the held-out models chose at price one, if the caller has it: half of the work
     path          the lambdas to try, with either prices
     threads       targets fitted at a time; the result does not depend on it
 
@@ -33,7 +42,7 @@ def shared(fit: Totals, heldout: Totals, whole: Totals | None = None, *, path: P
     whole = joined(fit, heldout, whole)
     part, held = centred(fit), centred(heldout, around=fit)
     plain = np.ones((fit.n_targets, fit.n_train), np.float32)
-    first = choose(part, held, plain, path, threads)
+    first = first or choose(part, held, plain, path, threads)
     learned = learned_prices(first.weights)
     second = choose(part, held, learned, path, threads)
     better = second.errors < first.errors

@@ -204,7 +204,7 @@ def test_a_model_that_failed_is_no_part_of_a_fit(own, lake, study_of, build_miss
 
 
 @pytest.mark.parametrize(
-    ("models", "wanted"), [(5, "4 models to fit on, of 4 initialisations; needed: at least 6"), (4, "needed")]
+    ("models", "wanted"), [(5, "1 held-out models; needed: at least 2 to choose lambda on"), (4, "needed")]
 )
 def test_too_few_models_to_fit_on_are_named_and_everything_else_is_there(lake, study_of, build_missing, models, wanted):
     report = build_missing(lake, study_of(models=models, heldout_repeats=1, partition_models=5, curve=[]))

@@ -169,3 +169,14 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(fresh, small, monkey
 def test_totals_of_no_models_are_refused(fresh, small):
     with pytest.raises(ValueError, match="totals of 0 models were asked for; at least one is needed"):
         totals.of_models(fresh, small, 0, SPLITS)
+
+
+def test_initialisations_with_too_few_models_are_fitted_as_one_group():
+    few, enough = statistics.empty(8, 2, 5), statistics.empty(8, 2, 5)
+    rng = np.random.default_rng(0)
+    for part, n in ((few, 19), (enough, 20)):
+        masks_ = np.packbits(rng.integers(0, 2, (n, 8)), axis=1)
+        statistics.add(part, masks_, rng.normal(size=(n, 2)).astype(np.float16), np.arange(n) % 5)
+    nothing = statistics.empty(8, 2, 5)
+    assert [part.n_inits for part in totals.blocked((few, nothing))] == [1, 1]
+    assert [part.n_inits for part in totals.blocked((enough, nothing))] == [5, 5]

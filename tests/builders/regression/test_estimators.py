@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from builders.regression import ESTIMATORS, Fit, best
+from builders.regression import ESTIMATORS, Fit, best, fit_all
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +56,19 @@ def test_best_needs_fits_of_one_shape(planted, fits):
     fit, heldout = (part.totals() for part in planted(n_targets=3).parts())
     with pytest.raises(ValueError, match="one shape"):
         best({"lasso": fits["lasso"], "ridge": ESTIMATORS["ridge"](fit, heldout)})
+
+
+def test_all_at_once_are_the_same_fits_as_one_by_one(planted, fits):
+    fit, heldout = (part.totals() for part in planted(n_models=300).parts())
+    together = fit_all((*ESTIMATORS, "best"), fit, heldout)
+    assert set(together) == {*ESTIMATORS, "best"}
+    for name, alone in fits.items():
+        np.testing.assert_array_equal(together[name].weights, alone.weights)
+    np.testing.assert_array_equal(together["best"].weights, best(fits).weights)
+
+
+def test_only_the_named_estimators_are_fitted(planted):
+    fit, heldout = (part.totals() for part in planted(n_models=300).parts())
+    assert set(fit_all(("ridge",), fit, heldout)) == {"ridge"}
+    with pytest.raises(KeyError):
+        fit_all(("rigde",), fit, heldout)
