@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 
+from threadpoolctl import threadpool_limits
+
 from builders import datasets
 from builders.engines import local
 from builders.plan import BUILDERS, identity, present, take_inventory
@@ -98,7 +100,15 @@ def check(report: Report) -> None:
 
 
 def build_unit(root: str, study: Study, unit: Unit) -> list[Facts]:
-    """Compute and publish one unit: all that a worker does. Returns the facts of the partitions that this call added."""
+    """Compute and publish one unit: all that a worker does. Returns the facts of the partitions that this call added.
+
+    On one thread: the order of a matrix product's sums, and so its last bits, depend on how many there are.
+    """
+    with threadpool_limits(1):
+        return _build_unit(root, study, unit)
+
+
+def _build_unit(root: str, study: Study, unit: Unit) -> list[Facts]:
     lake, digest = Lake(root), datasets.digest(study.dataset)
     builder = next(b for b in BUILDERS if unit.builder == b.NAME)
     there = set(present(lake, study))

@@ -7,8 +7,11 @@ with a worker: that one is reported, a new worker takes over, and the rest goes 
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, cast
 
 from builders.unit import Unit
@@ -66,6 +69,7 @@ class Pool:
         return sum(w.unit is not None for w in self.started)
 
     def _idle(self) -> "_Worker":
+        self.started = [w for w in self.started if w.unit is not None or w.process.is_alive()]
         idle = next((w for w in self.started if w.unit is None), None)
         if idle is None:
             self.started.append(idle := _Worker(self.work))
@@ -73,11 +77,14 @@ class Pool:
 
 
 def attempt(work: Work, unit: Unit) -> Any:
-    """The result of `work(unit)`, or the exception it raised."""
+    """The result of `work(unit)`, or a LakeError: the one it raised, or one line on what else it raised and where."""
     try:
         return work(unit)
-    except Exception as error:
+    except LakeError as error:
         return error
+    except Exception as error:  # text only: what libraries and users raise need not survive the way to the parent
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        return LakeError(f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}:{at.lineno})")
 
 
 class _Worker:
@@ -87,20 +94,26 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        self.process.start()
+        # the parent decides about interrupts: a blocked Ctrl-C stays blocked in the worker from its first instruction on
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.unit: Unit | None = None
 
     def hand(self, unit: Unit) -> None:
-        """Give the worker its next unit."""
+        """Give the worker its next unit; `result` tells when it died before it could take it."""
         self.unit = unit
-        self.pipe.send(unit)
+        with suppress(BrokenPipeError):
+            self.pipe.send(unit)
 
     def result(self) -> Any:
         """What the worker sent, or an error that names how it died."""
         try:
             return self.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             self.process.join(5)
             return LakeError(
                 f"its worker died ({_cause(self.process.exitcode)}); nothing half-written is in the lake: run the command again"
@@ -108,14 +121,12 @@ class _Worker:
 
 
 def _serve(pipe: Connection, work: Work) -> None:
-    """Body of a worker: the parent decides about interrupts, so the terminal's Ctrl-C is not for us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Body of a worker: build what comes through the pipe until the parent is gone."""
     while True:
         try:
-            unit = pipe.recv()
-        except EOFError:
+            pipe.send(attempt(work, pipe.recv()))
+        except (EOFError, OSError):
             return
-        pipe.send(attempt(work, unit))
 
 
 def _cause(exitcode: int | None) -> str:

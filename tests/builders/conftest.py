@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import json
 import shutil
 import signal
 import sys
@@ -65,6 +66,22 @@ def small() -> Study:
 def study_of() -> Callable[..., Study]:
     """`make_study`, for tests."""
     return make_study
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the small study with other top-level fields as TOML, and returns the path."""
+
+    def write(**changes: object) -> Path:
+        fields = {**SMALL, **changes}
+        lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items() if not isinstance(value, dict)]
+        for name, table in ((n, t) for n, t in fields.items() if isinstance(t, dict)):
+            lines += [f"[{name}]", *(f"{option} = {json.dumps(value)}" for option, value in table.items())]
+        path = tmp_path / f"{fields['name']}.toml"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
 
 
 @pytest.fixture

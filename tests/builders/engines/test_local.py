@@ -1,0 +1,106 @@
+"""The local engine: every unit ends once, whatever its worker does, and no process outlives the pool."""
+
+import importlib
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from builders.engines.local import ENVIRONMENT, Pool, attempt
+from builders.unit import Unit
+from lake.errors import ConflictError, LakeError
+from lake.tables import Partition
+
+WORK = """
+    import os
+    import signal
+
+    class Odd(Exception):
+        def __init__(self, first, second):
+            super().__init__(f"{first}\\n  {second}")
+
+    def work(unit):
+        if unit.builder == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if unit.builder == "exits":
+            os._exit(3)
+        if unit.builder == "odd":
+            raise Odd("one", "two")
+        if unit.builder == "interrupted":
+            raise KeyboardInterrupt
+        return unit.rows, os.getpid(), os.environ["OMP_NUM_THREADS"]
+"""
+
+
+def units(*kinds: str) -> list[Unit]:
+    return [Unit(kind, (Partition("masks", "small", "fit", i),), rows=i) for i, kind in enumerate(kinds)]
+
+
+def always(unit: Unit) -> bool:
+    return True
+
+
+def test_workers_that_die_are_named_and_the_rest_is_built(own):
+    work = importlib.import_module(own(WORK)).work
+    with Pool(work, 2) as pool:
+        kinds = ["fine", "killed", "fine", "odd", "exits", "fine", "fine"]
+        ended = {unit.rows: outcome for unit, outcome in pool.run(units(*kinds), always)}
+        assert sorted(ended) == list(range(7))
+        assert [ended[i][0] for i in (0, 2, 5, 6)] == [0, 2, 5, 6]
+        assert "its worker died (SIGKILL: often the system is out of memory, try fewer workers)" in str(ended[1])
+        assert "its worker died (exit code 3)" in str(ended[4])
+        assert str(ended[3]).startswith("Odd: one two (own")
+        assert all(isinstance(ended[i], LakeError) for i in (1, 3, 4))
+        processes = {ended[i][1] for i in (5, 6)}
+        assert os.getpid() not in processes
+
+        for process in processes:  # one that dies between two tables is replaced, and nothing is lost
+            os.kill(process, signal.SIGKILL)
+        for child in multiprocessing.active_children():
+            child.join(10 if child.pid in processes else 0)
+        again = [outcome for _, outcome in pool.run(units("fine", "fine", "fine"), always)]
+        assert sorted(rows for rows, *_ in again) == [0, 1, 2]
+        assert not processes & {process for _, process, _ in again}
+        assert {threads for *_, threads in again} == {"1"}
+    assert not multiprocessing.active_children()
+
+
+def test_work_that_may_not_start_is_left_out_and_one_worker_is_this_process(own):
+    work = importlib.import_module(own(WORK)).work
+    for pool, here in ((Pool(work, 1), False), (Pool(work, 2), True)):
+        with pool:
+            ended = list(pool.run(units(*["fine"] * 4), lambda unit: unit.rows % 2 == 0, here=here))
+        assert [(unit.rows, outcome[0]) for unit, outcome in ended] == [(0, 0), (2, 2)]
+        assert {outcome[1] for _, outcome in ended} == {os.getpid()}
+        assert not pool.started
+
+
+def test_units_may_start_as_late_as_the_one_before_ended(own):
+    work, asked = importlib.import_module(own(WORK)).work, []
+    with Pool(work, 1) as pool:
+        for unit, _ in pool.run(units("fine", "fine", "fine"), lambda unit: asked.append(unit.rows) is None):
+            assert asked == list(range(unit.rows + 1))
+
+
+def test_an_interrupt_goes_up(own):
+    work = importlib.import_module(own(WORK)).work
+    with Pool(work, 1) as pool, pytest.raises(KeyboardInterrupt):
+        list(pool.run(units("interrupted"), always))
+
+
+def test_what_work_raises_is_one_line_with_its_place():
+    def fails(unit: Unit) -> None:
+        {}["missing"]
+
+    def conflicts(unit: Unit) -> None:
+        raise ConflictError("two studies")
+
+    (unit,) = units("fine")
+    assert str(attempt(fails, unit)).startswith("KeyError: 'missing' (test_local.py:")
+    assert isinstance(attempt(conflicts, unit), ConflictError)
+
+
+def test_libraries_are_told_to_use_one_thread(own):
+    Pool(importlib.import_module(own(WORK)).work, 1)
+    assert {name: os.environ[name] for name in ENVIRONMENT} == ENVIRONMENT
