@@ -1,7 +1,7 @@
 """Shared fixtures: a few rows for every table, and small lakes made of them."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +96,13 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """The filled lake, shared: to be read only."""
-    return fill(Lake(tmp_path_factory.mktemp("sample") / "lake"))
+    lake = fill(Lake(tmp_path_factory.mktemp("sample") / "lake"))
+    before = lake.files.list()
+    yield lake
+    if lake.files.list() != before:
+        pytest.fail("a test wrote into the shared lake: use sample_copy")
 
 
 @pytest.fixture

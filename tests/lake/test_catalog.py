@@ -28,8 +28,8 @@ def test_every_table_is_a_typed_empty_view_on_an_empty_lake(lake):
     assert not lake.root.exists()
 
 
-def test_types_are_the_same_when_filled_in_part_or_not_at_all(lake, sample, rows_of, facts_of):
-    filled = connect(sample.root).sql(COLUMNS).fetchall()
+def test_types_are_the_same_when_filled_in_part_or_not_at_all(lake, sample_copy, rows_of, facts_of):
+    filled = connect(sample_copy.root).sql(COLUMNS).fetchall()
     assert len(filled) > sum(len(spec.columns) for spec in TABLES.values())
     assert connect(lake.root).sql(COLUMNS).fetchall() == filled
     lake.publish(MASKS, rows_of(MASKS), facts_of(MASKS))
@@ -37,7 +37,7 @@ def test_types_are_the_same_when_filled_in_part_or_not_at_all(lake, sample, rows
     empty = Partition("weights", "half", "lasso", 0)
     lake.publish(empty, rows_of(empty).slice(0, 0), facts_of(empty))
     assert connect(lake.root).sql(COLUMNS).fetchall() == filled
-    with duckdb.connect(write_catalog(sample.root), read_only=True) as shell:
+    with duckdb.connect(write_catalog(sample_copy.root), read_only=True) as shell:
         assert shell.sql(COLUMNS).fetchall() == filled
 
 

@@ -80,6 +80,7 @@ def test_a_file_is_synced_before_its_name_and_the_name_before_the_acknowledgemen
 )
 @pytest.mark.parametrize("nth", range(1, 8))
 def test_whichever_call_fails_the_name_is_absent_or_whole_and_the_next_try_succeeds(lake, put, monkeypatch, nth, code):
+    lake.root.mkdir()
     made = []
 
     def failing(real):
