@@ -8,9 +8,11 @@ others' by more than chance allows was trained on something else.
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders import margins, masks
 from builders.study import RULES, Study, parse
+from lake.errors import UsageError
 from lake.parquet import Facts
 from lake.store import Lake
 from lake.tables import Partition
@@ -22,10 +24,13 @@ Z_LIMIT = 6.0
 
 def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
     """Problems of one study's masks and margins; partitions of other tables and of adopted studies are left alone."""
+    n_train = _n_train(lake, facts)
     for partition, found in facts.items():
-        if partition.table == "masks" and found.identity.get("rules") == RULES:
-            yield from _check_masks(lake, partition, study_of(partition, found))
-        if partition.table == "margins" and found.identity.get("rules") == RULES:
+        if partition.role not in ("fit", "heldout") or found.identity.get("rules") != RULES:
+            continue
+        if partition.table == "masks":
+            yield from _check_masks(lake, partition, study_of(partition, found), n_train)
+        if partition.table == "margins":
             yield from _check_seeds(lake, partition, study_of(partition, found))
     yield from _check_means(lake, [p for p in facts if p.table == "margins" and p.role == "fit"])
 
@@ -37,17 +42,28 @@ def study_of(partition: Partition, facts: Facts) -> Study:
     return parse({"name": partition.value, "algorithm": {"name": "patchnet"}, **fields}, partition.path)
 
 
-def _check_masks(lake: Lake, partition: Partition, study: Study) -> Iterator[Problem]:
+def _check_masks(lake: Lake, partition: Partition, study: Study, n_train: int | None) -> Iterator[Problem]:
     rows = lake.read(partition)
-    ids = rows["mask_id"].to_numpy()
-    packed = masks.packed_bits(rows)
-    n_train = _n_train(lake, partition.value) or packed.shape[1] * 8
-    expected = np.packbits(masks.draw(study, n_train, partition.role, ids), axis=1)
+    ids, widths = rows["mask_id"].to_numpy(), {len(mask) for mask in rows["mask"].to_pylist()}
     if not np.array_equal(ids, masks.mask_ids(study, partition.role, partition.index)):
         yield Problem(partition.path, "mask ids are not those of this partition", SET_ASIDE)
-    elif not np.array_equal(packed, expected):
-        wrong = ids[(packed != expected).any(1)]
-        yield Problem(partition.path, f"{len(wrong)} masks are not those of their ids (first: {wrong[0]})", SET_ASIDE)
+    elif len(widths) > 1:
+        yield Problem(partition.path, f"masks are of {len(widths)} lengths", SET_ASIDE)
+    else:
+        width = widths.pop()
+        sizes = [n_train] if n_train else range(8 * width, 8 * width - 8, -1)
+        wrong = min((_wrong(study, partition.role, ids, masks.packed_bits(rows), n) for n in sizes), key=len)
+        if len(wrong):
+            yield Problem(partition.path, f"{len(wrong)} masks are not those of their ids (first: {wrong[0]})", SET_ASIDE)
+
+
+def _wrong(study: Study, role: str, ids: NDArray[np.int32], packed: NDArray[np.uint8], n_train: int) -> NDArray[np.int32]:
+    """Ids whose masks are not those that the study draws for so many training examples."""
+    try:
+        expected = np.packbits(masks.draw(study, n_train, role, ids), axis=1)
+    except UsageError:
+        return ids  # the study draws none for so few
+    return ids[(packed != expected).any(1)] if packed.shape == expected.shape else ids
 
 
 def _check_seeds(lake: Lake, partition: Partition, study: Study) -> Iterator[Problem]:
@@ -67,29 +83,34 @@ def _check_seeds(lake: Lake, partition: Partition, study: Study) -> Iterator[Pro
 
 
 def _check_means(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
-    """z-test of each partition's mean margin against all others; with fewer than three there is nobody to agree with."""
-    if len(partitions) < 3:
+    """z-test of each partition's mean margin; with fewer than three there is nobody to agree with.
+
+    Against the median of the means, with the median of the variances: one strange partition does not make the others look so.
+    """
+    found = {p: own for p in partitions if len(own := _model_means(lake, p)) > 1}
+    if len(found) < 3:
         return
-    means = [_model_means(lake, p) for p in partitions]
-    for i, (partition, own) in enumerate(zip(partitions, means, strict=True)):
-        rest = np.concatenate(means[:i] + means[i + 1 :])
-        if len(own) < 2 or len(rest) < 2:
-            continue
-        z = (own.mean() - rest.mean()) / np.sqrt(rest.var() / len(own) + rest.var() / len(rest) + 1e-12)
+    centre = np.median([own.mean() for own in found.values()])
+    variance = np.median([own.var(ddof=1) for own in found.values()])
+    of_centre = np.pi / 2 * variance / sum(len(own) for own in found.values())
+    for partition, own in found.items():
+        z = (own.mean() - centre) / np.sqrt(variance / len(own) + of_centre + 1e-12)
         if abs(z) > Z_LIMIT:
             yield Problem(partition.path, f"its mean margin is {z:+.1f} standard errors from the other partitions'", SET_ASIDE)
 
 
-def _model_means(lake: Lake, partition: Partition) -> np.ndarray:
+def _model_means(lake: Lake, partition: Partition) -> NDArray[np.float64]:
     """Mean test margin of each model that ended well [n_models] float64."""
-    lists = lake.read(partition, ["test_margin"])["test_margin"].combine_chunks()
-    n_ok = len(lists) - lists.null_count
-    return lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(n_ok, -1).mean(1, dtype=np.float64)
+    lists = lake.read(partition, ["test_margin"])["test_margin"].combine_chunks().drop_null()
+    if not len(lists):
+        return np.zeros(0)
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    return values.reshape(len(lists), -1).mean(1, dtype=np.float64)
 
 
-def _n_train(lake: Lake, study: str) -> int | None:
-    """Training examples, from the first margins that are there."""
-    for partition in lake.present("margins", study):
+def _n_train(lake: Lake, facts: dict[Partition, Facts]) -> int | None:
+    """Training examples, from the first margins that are there; None without any."""
+    for partition in (p for p in facts if p.table == "margins"):
         lists = lake.read(partition, ["train_margin"])["train_margin"].combine_chunks().drop_null()
         if len(lists):
             return len(lists[0])
