@@ -244,7 +244,7 @@ def test_the_cache_saves_reading_and_may_be_deleted(sample_copy, monkeypatch):
     assert sample_copy.facts(present) == expected
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_garbled_cache_changes_nothing(sample_copy, seed):
     expected = sample_copy.facts(present := sample_copy.present("margins"))
     cache = sample_copy.root / ".lake" / "footers"
@@ -289,10 +289,10 @@ def test_the_cache_names_each_identity_once(sample_copy):
 # ---- odd places
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["o'b [1]", "with space", "a*b", "caf\u00e9 \u65e5\u672c", "semi;colon--", '"quoted"', "$HOME", "%20", "-rf", "{x,y}"],
-)
+ODD = ("o'b [1]", "a*b", "caf\u00e9 \u65e5\u672c", "semi;colon--", '"quoted" $HOME %20', "{x,y}")
+
+
+@pytest.mark.parametrize("name", ODD)
 def test_any_folder_name_works_from_publish_to_queries(tmp_path, rows_of, facts_of, name):
     lake = Lake(tmp_path / name / "lake")
     for sibling in ("o'b 1", "aXb"):  # what the name would match if it were read as a pattern
