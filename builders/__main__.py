@@ -35,7 +35,7 @@ def build_missing(
     models: ModelsOption = None,
     budget: Annotated[str, typer.Option(help="Stop before a partition that would end later than this: 90s, 30m, 2h.")] = "",
     shard: Annotated[str, typer.Option(help="i/n: build the i-th of n shares of the models (1 <= i <= n).")] = "1/1",
-    workers: Annotated[int, typer.Option(help="Processes; 0 means one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and build nothing.")] = False,
 ) -> None:
     """Build every partition that the study asks for and the lake does not have.
@@ -74,9 +74,9 @@ def print_status(
 
       python -m builders status --study digits --format json
     """
-    found = status(Lake(lake), study.load(study_name, models=models))
     if format not in ("table", "json"):
         raise UsageError(f"--format {format!r}: choose table or json")
+    found = status(Lake(lake), study.load(study_name, models=models))
     if format == "json":
         print(json.dumps(found))
         return
@@ -107,7 +107,7 @@ def seconds_of(budget: str) -> float | None:
     """Seconds of a text such as 90s, 30m or 2h; None for an empty one; UsageError otherwise."""
     if not budget:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)", budget.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h)", budget.strip())
     if not match:
         raise UsageError(f"budget {budget!r}: write a number and a unit, such as 90s, 30m or 2h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
@@ -115,7 +115,7 @@ def seconds_of(budget: str) -> float | None:
 
 def shard_of(text: str) -> tuple[int, int]:
     """(i, n) of the text `i/n`; UsageError unless 1 <= i <= n."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text.strip())
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"shard {text!r}: write i/n with 1 <= i <= n, such as 2/4")
     return int(match[1]), int(match[2])

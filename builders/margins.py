@@ -57,7 +57,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     logits = Logits(np.concatenate([o[0].train for o in outcomes]), np.concatenate([o[0].test for o in outcomes]))
     status = np.concatenate([o[1] for o in outcomes])
     if (status == "failed").all():
-        raise LakeError(f"{partition.path}: every model failed, first with: {outcomes[0][2]}")
+        raise LakeError(f"every model failed, first with: {outcomes[0][2]}")
     yield partition, _rows(study, partition.role, group, mask_of, repeats, status, logits, data)
 
 
@@ -111,7 +111,7 @@ def _train_group(train: Trainer, group: Group, data: Data) -> tuple[Logits, NDAr
                 kept.train[rows], kept.test[rows] = found.train, found.test
                 status[rows] = np.where(_finite(found), "ok", "diverged")
             except Exception as error:  # whatever a user's algorithm raises must not take the group's other models with it
-                reason = reason or f"{type(error).__name__}: {error}"
+                reason = reason or f"{type(error).__name__}: {' '.join(str(error).split())}"
         pending = [np.array([k]) for k in np.flatnonzero(status != "ok")]
         if not pending:
             break

@@ -56,5 +56,5 @@ class Progress:
             self.say(f"{name}: {state['rows']:,} of {state['total']:,} {state['unit']}, {rate:,.0f}/s, {left:,.0f} s left")
 
     def say(self, line: str) -> None:
-        """Print a line without disturbing the bars."""
-        self.console.print(line, markup=False)
+        """Print a line without disturbing the bars, whole however long it is."""
+        self.console.print(line, markup=False, soft_wrap=True)
