@@ -85,7 +85,7 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
                 _note(report, unit, outcome)
                 progress.advance(name, unit, outcome)
             report.left += len(units) - done
-    if report.added:
+    if report.added and lake.files.local:
         write_catalog(lake.root)
     report.seconds = time.monotonic() - started
     return report

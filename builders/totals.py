@@ -125,7 +125,7 @@ def _newest(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) ->
 
 def _kept(lake: Lake, study: Study, splits: tuple[str, ...]) -> list[Path]:
     """Totals that are there, those of most models first, each by the path of its held-out part."""
-    folder = lake.root / ".lake" / "totals" / study.name
+    folder = lake.files.cache / "totals" / study.name
     return sorted(folder.glob(f"*-{'-'.join(splits)}-*-heldout.npz"), key=_models, reverse=True)
 
 
@@ -135,7 +135,7 @@ def _path(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> P
     used = [Partition("margins", study.name, "fit", i) for i in range(-(-n_models // study.partition_models))]
     facts = lake.facts({p: there[p] for p in used})
     summed = fingerprint([[facts[p].fingerprint, facts[p].content] for p in used])
-    return lake.root / ".lake" / "totals" / study.name / f"{summed}-{'-'.join(splits)}-{n_models}-heldout.npz"
+    return lake.files.cache / "totals" / study.name / f"{summed}-{'-'.join(splits)}-{n_models}-heldout.npz"
 
 
 def _fit_part(heldout: Path) -> Path:

@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from lake.errors import CorruptError, LakeError, UsageError
+from lake.remote_files import RemoteFiles
 from lake.store import Lake
 from lake.tables import TABLES, Table
 
@@ -82,13 +83,18 @@ _READING = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE
 
 
 def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyConnection:
-    """In-memory DuckDB with a view a table over the files that are in the lake now.
+    """In-memory DuckDB with a view a table over the files that are in the lake now, wherever it lives.
 
+    `root` is a folder, an address such as s3://bucket/lake, or a mirror read in place: hf://datasets/owner/name@revision.
     `locked` shuts everything a stranger's SQL might reach: other files, the network, extensions, settings.
     """
     lake = Lake(root)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    files = {name: [lake.files.url(p.path) for p in lake.present(name)] for name in TABLES}
+    present = {name: lake.present(name) for name in TABLES}
+    if isinstance(lake.files, RemoteFiles):
+        every = {p.path: stat for found in present.values() for p, stat in found.items()}
+        connection.register_filesystem(lake.files.pinned(every))
+    files = {name: [lake.files.url(p.path) for p in found] for name, found in present.items()}
     patterns = {name: [_literal(path) for path in paths] for name, paths in files.items()}
     with naming_damage():
         for name, spec in TABLES.items():
@@ -138,6 +144,8 @@ def only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 def write_catalog(root: str | Path) -> Path:
     """Write `lake.duckdb` anew beside the tables: views over patterns with absolute paths, so it opens from any folder."""
     lake = Lake(root)
+    if not isinstance(lake.root, Path):
+        raise UsageError(f"{lake.root} is not on this machine: a catalog file names local paths; use lake.connect instead")
     final = lake.root / CATALOG
     with lake.files.staging() as staged:
         with _naming_catalog(final), duckdb.connect(str(staged)) as connection:

@@ -30,10 +30,16 @@ class Stat(NamedTuple):
 class LocalFiles:
     """A lake in a local folder; paths are relative, with forward slashes."""
 
+    local = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.cache = root / ".lake"
         """Folder for what only saves work and may be deleted at any time."""
+
+    def there(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
 
     def list(self, prefix: str = "") -> dict[str, Stat]:
         """Every file below `prefix`, hidden folders left out, sorted by path; empty when there is no such folder."""
@@ -144,10 +150,6 @@ class LocalFiles:
             (self.root / ".quarantine").mkdir(exist_ok=True)
             os.rename(self.root / path, self.root / kept)
         return kept
-
-
-Files = LocalFiles
-"""What a lake asks of the place where its files live."""
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from huggingface_hub import CommitOperationAdd, HfApi, HfFileSystem, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.hf_file_system import HfFileSystemFile
 
 from lake.errors import CorruptError, IncompleteError, LakeError, UsageError
 
@@ -195,6 +196,25 @@ class Hub:
 
     def _redacted(self, error: BaseException) -> str:
         return redacted(str(error), self.api.token)
+
+
+class InPlace(HfFileSystem):
+    """The Hub's file system, to read parts of the files of a pinned commit, which never change."""
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        """Bytes from `start` to `end` of a file, in one request."""
+        if start is None or end is None:
+            return cast(bytes, super().cat_file(path, start, end, **options))
+        name = str(self._strip_protocol(path))
+        return HfFileSystemFile(self, name, mode="rb", cache_type="none", size=end)._fetch_range(start, end)
+
+
+def open_in_place(address: str) -> tuple[InPlace, str]:
+    """File system and path of hf://datasets/owner/name[@revision], pinned to the commit that the revision stands at."""
+    name, _, revision = address.removeprefix("hf://datasets/").partition("@")
+    hub = Hub(name, revision or "main")
+    system = InPlace(endpoint=hub.api.endpoint, token=hub.api.token, skip_instance_cache=True)
+    return system, f"datasets/{hub.repo}@{hub.head()}"
 
 
 def repo_name(text: str) -> str:

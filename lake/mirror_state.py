@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import IncompleteError
-from lake.files import Files, Stat, explained
+from lake.files import LocalFiles, Stat, explained
+from lake.remote_files import RemoteFiles
 
 PATIENCE = 60.0
 """Seconds to wait for another push or pull in the same folder."""
@@ -38,7 +39,7 @@ class Memory:
         """Remote text files by blob id: the card is read again only when it changed."""
         self._hashes = {path: value for path, value in _items(_load(self._hash_file)) if _is_hash(value)}
 
-    def sha256(self, files: Files, path: str, stat: Stat) -> str:
+    def sha256(self, files: LocalFiles | RemoteFiles, path: str, stat: Stat) -> str:
         """SHA-256 (hex) of a file of the lake, from the cache when size and time are those of last time."""
         known = self._hashes.get(path)
         if known is None or known[:2] != list(stat):

@@ -24,6 +24,7 @@ from lake.content import content_hash
 from lake.errors import ConflictError, CorruptError, LakeError, UsageError
 from lake.files import LocalFiles, Stat
 from lake.parquet import Facts
+from lake.remote_files import RemoteFiles
 from lake.tables import TABLES, Partition, Table, check_name, parse_path
 
 
@@ -36,11 +37,14 @@ class Published:
 
 
 class Lake:
-    """A folder of partitions. Reading never changes it; `publish` adds one whole partition or nothing."""
+    """Partitions in a folder, or at an address such as s3://bucket/lake.
+
+    Reading never changes it; `publish` adds one whole partition or nothing.
+    """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self.files = LocalFiles(self.root)
+        self.files = RemoteFiles(str(root)) if "://" in str(root) else LocalFiles(Path(root))
+        self.root = self.files.root
 
     def present(self, table: str, value: str | None = None) -> dict[Partition, Stat]:
         """Partitions of a table (of one study or dataset) that stand under their final names, with size and time."""
@@ -124,7 +128,7 @@ class Lake:
 
     def _cache(self) -> dict[str, tuple[Stat, Facts]]:
         try:
-            digest, _, text = (self.root / ".lake" / "footers").read_text().partition("\n")
+            digest, _, text = (self.files.cache / "footers").read_text().partition("\n")
             if digest != hashlib.sha256(text.encode()).hexdigest():
                 return {}
             stored = json.loads(text)
@@ -142,7 +146,7 @@ class Lake:
             "footers": {path: [stat, asdict(replace(facts, identity={}))] for path, (stat, facts) in entries.items()},
         }
         text = json.dumps(stored)
-        folder = self.root / ".lake"
+        folder = self.files.cache
         fresh = folder / f"footers-{uuid.uuid4().hex}"
         try:
             folder.mkdir(parents=True, exist_ok=True)

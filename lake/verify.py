@@ -41,7 +41,7 @@ def verify(lake: Lake, deep: bool = False, tell: Callable[[str, int], None] = la
 
     UsageError when there is no lake, CorruptError when a link or a device stands in it.
     """
-    if not lake.root.is_dir():
+    if not lake.files.there():
         raise UsageError(f"there is no lake in {lake.root}: `make build-missing` makes one, LAKE=... names another")
     problems, facts = [], {}
     for path, stat in lake.files.list().items():

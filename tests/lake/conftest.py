@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,31 @@ def server() -> Iterator[FakeHub]:
     with FakeHub(page=7) as fake:
         fake.repos[REPO] = Repo()
         yield fake
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """Endpoint of an S3 server on this machine."""
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """s3:// address of a new bucket; the environment is that of somebody who may use it."""
+    import s3fs
+
+    settings = {"AWS_ENDPOINT_URL": store, "AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "secret"}
+    for name, value in (settings | {"AWS_DEFAULT_REGION": "us-east-1", "LAKE_CACHE": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, value)
+    name = f"b-{uuid.uuid4().hex}"
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+    return f"s3://{name}"
 
 
 @pytest.fixture
