@@ -108,9 +108,9 @@ def test_a_card_written_meanwhile_is_merged(server, hub_of, sample_copy):
     assert "margins/*/*.parquet" in text
 
 
-def test_datasets_loads_every_table_of_the_mirror(server, hub_of, sample, tmp_path):
+def test_datasets_loads_every_table_of_the_mirror(server, hub_of, sample_copy, tmp_path):
     pytest.importorskip("datasets")
-    push(sample, hub_of(), Request(), print)
+    push(sample_copy, hub_of(), Request(), print)
     script = """
         import json
         from datasets import load_dataset
@@ -126,6 +126,6 @@ def test_datasets_loads_every_table_of_the_mirror(server, hub_of, sample, tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     loaded, default = (json.loads(line) for line in done.stdout.splitlines())
     for name, table in TABLES.items():
-        rows = sum(facts.rows for facts in sample.facts(sample.present(name)).values())
+        rows = sum(facts.rows for facts in sample_copy.facts(sample_copy.present(name)).values())
         assert loaded[name] == [rows, table.schema.names]
     assert default == TABLES["examples"].schema.names

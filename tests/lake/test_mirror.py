@@ -511,6 +511,26 @@ def test_a_damaged_download_leaves_the_lake_alone(session, server, repo):
     assert b.pull().moved == [PATH]
 
 
+def test_a_swapped_download_is_not_taken_however_whole_it_is(session, server, repo):
+    a, b, other = session("a"), session("b"), session("other")
+    a.put(0, code="0.1.0")
+    a.push()
+    other.put(0, code="0.1.1")  # sealed, of this path, with the same rows and size
+    server.blobs[a.sha()] = (other.lake.root / PATH).read_bytes()
+    assert code(b.pull()) == 4
+    assert b.lake.files.list() == {}
+
+
+def test_a_file_that_was_changed_before_it_was_listed_is_not_taken(session, server, repo):
+    a, b = session("a"), session("b")
+    a.put(0, code="0.1.0")
+    forged = (a.lake.root / PATH).read_bytes().replace(b'"code":"0.1.0"', b'"code":"9.9.9"')
+    a.hub.api.create_commit("tester/lake", [CommitOperationAdd(PATH, forged)], commit_message="forged", repo_type="dataset")
+    outcome = b.pull()
+    assert outcome.corrupt == [PATH]
+    assert b.lake.files.list() == {}
+
+
 def test_a_damaged_local_file_is_never_sent(session, repo):
     a = session("a")
     a.put(0)
@@ -659,9 +679,9 @@ def test_hashes_that_are_lies_are_taken_for_a_cache_only(session, repo):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500])
-def test_the_token_is_never_told(session, server, status, capsys, caplog):
-    token = "hf_secretsecret"
-    a = session("a")
+@pytest.mark.parametrize("token", ["hf_secretsecret", "api_org_0123secret"])
+def test_the_token_is_never_told(session, server, status, capsys, caplog, token):
+    a = session("a", token=token)
     a.put(0)
     body = json.dumps({"error": f"bad token {token} for https://user:{token}@hub"}).encode()
     headers = {"X-Error-Message": f"token {token}", "Retry-After": "4000"}
