@@ -1,5 +1,6 @@
 """One file: its facts come back, its seal finds every damage, its bytes and encodings are what every reader opens."""
 
+import hashlib
 import io
 import json
 from dataclasses import replace
@@ -104,6 +105,14 @@ def test_the_seal_holds_on_untouched_files(written, large):
             assert parquet.seal_holds(file)
 
 
+def test_the_seal_is_what_anybody_can_compute(written):
+    """SHA-256 of the file with the seal's digits read as zeros: pinned by a computation of its own."""
+    whole = written()[0].read_bytes()
+    seal = pq.read_metadata(io.BytesIO(whole)).metadata[parquet.SEAL_KEY]
+    assert whole.count(seal) == 1
+    assert hashlib.sha256(whole.replace(seal, b"0" * 64)).hexdigest().encode() == seal
+
+
 @pytest.mark.parametrize(("size", "flips"), [("small", 500), ("large", 300)])
 def test_every_flipped_bit_breaks_the_seal(written, large, size, flips):
     path, _ = written(rows=large if size == "large" else None)
@@ -153,6 +162,15 @@ def test_damaged_files_are_read_or_corrupt_but_never_a_crash(written):
                 outcomes["newer"] += 1  # the flip made a larger format of it
     assert min(outcomes["corrupt"], outcomes["read"]) > 100
     assert outcomes["newer"] < 5
+
+
+def test_flips_in_pages_are_found_by_reading(written, large):
+    """Page checksums: readers that do not ask for them return other rows, as the control above shows."""
+    whole = written(rows=large)[0].read_bytes()
+    pages = np.random.default_rng(8).integers(4 * len(whole), 7 * len(whole), 40).tolist()  # the second half: float16 pages
+    for bit in pages:
+        with pytest.raises(CorruptError, match="cannot be read"):
+            parquet.read_rows(io.BytesIO(_flip(whole, bit)))
 
 
 def test_every_truncation_breaks_the_seal_and_the_reading(written, large):
