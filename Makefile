@@ -17,10 +17,11 @@ WORKERS ?= 0
 PARAMS  ?=
 Q       ?=
 REPO    ?=
+MIRROR  ?=
 ONLY    ?=
 REVISION ?= main
 T       ?=
-export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS PARAMS Q REPO ONLY REVISION T
+export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS PARAMS Q REPO MIRROR ONLY REVISION T
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -41,7 +42,7 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [DRY_RUN=1]
+build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [MIRROR=owner/name] [DRY_RUN=1]
 	@said=$$($(PYTHON) -m builders build-missing --study "$$STUDY" --lake "$$LAKE" --budget "$$BUDGET" --shard "$$SHARD" \
 	  --workers "$$WORKERS" $(if $(MODELS),--models "$$MODELS") $(if $(DRY_RUN),--dry-run)); echo "$$said"; \
 	[[ $$said == *"nothing "* ]] || { name=$${said#study }; $(PYTHON) -m queries summary --study "$${name%%:*}" --lake "$$LAKE"; }
@@ -80,7 +81,7 @@ lint: $(READY) ## Check style and format with ruff.
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 
 types: $(READY) ## Check types with pyright.
-	@$(PYTHON) -m pyright
+	@$(PYTHON) -m pyright --pythonpath $(PYTHON)
 
 check: lint types test ## Lint, types and tests.
 

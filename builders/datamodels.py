@@ -24,8 +24,8 @@ from lake.tables import TABLES, Partition
 if TYPE_CHECKING:
     from builders.regression import Fit
 
-NAME = "datamodels"
-BUILDS = ("weights", "predictions", "fits")
+NAME: str = "datamodels"
+BUILDS: tuple[str, ...] = ("weights", "predictions", "fits")
 
 SPLITS = ("test", "train")
 

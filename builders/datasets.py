@@ -8,6 +8,7 @@ line in SOURCES; a user's own is named as `module:function` in the study file.
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def digits() -> Data:
     """
     from sklearn.datasets import load_digits
 
-    raw = load_digits()
+    raw: Any = load_digits()
     order = np.argsort(counter.words(0, "digits", np.arange(len(raw.target))))
     images = np.rint(raw.images[order] * 255 / 16).astype(np.uint8)[..., None]
     labels = raw.target[order].astype(np.int64)
@@ -75,7 +76,7 @@ def digest_of(data: Data) -> str:
     for images, labels in ((data.train_images, data.train_labels), (data.test_images, data.test_labels)):
         found.update(f"{images.shape}".encode())
         found.update(labels.astype("<i8").tobytes())
-        found.update(np.ascontiguousarray(images))
+        found.update(np.ascontiguousarray(images).data)
     return found.hexdigest()
 
 

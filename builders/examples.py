@@ -15,8 +15,8 @@ from builders.unit import Unit
 from lake.store import Lake
 from lake.tables import TABLES, Partition
 
-NAME = "examples"
-BUILDS = ("examples",)
+NAME: str = "examples"
+BUILDS: tuple[str, ...] = ("examples",)
 
 
 def plan(study: Study) -> list[Unit]:

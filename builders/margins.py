@@ -22,8 +22,8 @@ from lake.errors import LakeError
 from lake.store import Lake
 from lake.tables import TABLES, Partition
 
-NAME = "margins"
-BUILDS = ("margins",)
+NAME: str = "margins"
+BUILDS: tuple[str, ...] = ("margins",)
 
 GROUP = 64
 """Models trained at once: any number gives the same margins; this one keeps the logits of a group in the caches' reach."""

@@ -18,8 +18,8 @@ from lake.errors import UsageError
 from lake.store import Lake
 from lake.tables import TABLES, Partition
 
-NAME = "masks"
-BUILDS = ("masks",)
+NAME: str = "masks"
+BUILDS: tuple[str, ...] = ("masks",)
 
 
 def plan(study: Study) -> list[Unit]:

@@ -60,7 +60,7 @@ def _check_masks(lake: Lake, partition: Partition, study: Study, n_train: int | 
 def _wrong(study: Study, role: str, ids: NDArray[np.int32], packed: NDArray[np.uint8], n_train: int) -> NDArray[np.int32]:
     """Ids whose masks are not those that the study draws for so many training examples."""
     try:
-        expected = np.packbits(masks.draw(study, n_train, role, ids), axis=1)
+        expected = np.packbits(masks.draw(study, n_train, role, ids.astype(np.int64)), axis=1)
     except UsageError:
         return ids  # the study draws none for so few
     return ids[(packed != expected).any(1)] if packed.shape == expected.shape else ids

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from builders.training.registry import Algorithm
 from lake.errors import UsageError
@@ -25,18 +25,19 @@ RULES = 1
 ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class _Strict(BaseModel, frozen=True, extra="forbid", strict=True):
+    def __hash__(self) -> int:
+        return hash(canonical(self.model_dump(mode="json")))
 
 
-class Dataset(_Strict):
+class Dataset(_Strict, frozen=True):
     """Which images, in which order."""
 
     source: str = "digits"
     """A shipped source (builders/datasets.py) or `module:function` that returns builders.training.interface.Data."""
-    n_train: int | None = Field(None, ge=2, le=10_000_000)
+    n_train: int | None = Field(default=None, ge=2, le=10_000_000)
     """Keep the first so many training images; all when left out."""
-    n_test: int | None = Field(None, ge=1, le=10_000_000)
+    n_test: int | None = Field(default=None, ge=1, le=10_000_000)
     """Keep the first so many test images; all when left out."""
 
     @property
@@ -47,7 +48,7 @@ class Dataset(_Strict):
         return "-".join(str(part) for part in (words, train, test) if part)
 
 
-class Study(_Strict):
+class Study(_Strict, frozen=True):
     """One experiment. Every field names its meaning and unit; an illegal mix raises UsageError when it is made."""
 
     name: str
@@ -78,9 +79,6 @@ class Study(_Strict):
     """Estimators to fit. Not part of the fingerprint."""
     curve: tuple[Annotated[int, Field(ge=2)], ...] = (250, 500, 1_000, 2_000)
     """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""
-
-    def __hash__(self) -> int:
-        return hash(canonical(self.model_dump(mode="json")))
 
     @field_validator("name")
     @classmethod

@@ -9,7 +9,7 @@ import typer
 
 from lake.errors import LakeError
 
-_UsageMistake = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def run(app: typer.Typer) -> NoReturn:

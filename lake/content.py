@@ -23,16 +23,16 @@ def content_hash(table: pa.Table) -> str:
 def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
     digest.update(f"{len(array)},{array.null_count};".encode())
     if array.null_count:
-        digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)))
+        digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
     kind = array.type
     if pa.types.is_struct(kind):
         for child in array.flatten():
             _hash_array(digest, child)
     elif pa.types.is_list(kind):
-        digest.update(_fixed(pc.list_value_length(array)))
+        digest.update(_fixed(pc.list_value_length(array)))  # pyright: ignore[reportAttributeAccessIssue]
         _hash_array(digest, array.flatten())
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        digest.update(_fixed(pc.binary_length(array)))
+        digest.update(_fixed(pc.binary_length(array)))  # pyright: ignore[reportAttributeAccessIssue]
         digest.update(_joined(array))
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         digest.update(_fixed(array))

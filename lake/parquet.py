@@ -91,7 +91,7 @@ def write(rows: pa.Table, spec: Table, facts: Facts, path: Path) -> Facts:
             spec.schema,
             compression="zstd",
             compression_level=3,
-            use_dictionary=dictionary,
+            use_dictionary=dictionary,  # pyright: ignore[reportArgumentType]
             column_encoding=encodings,
             write_page_index=True,
             write_page_checksum=True,

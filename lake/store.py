@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake import parquet
 from lake.content import content_hash
@@ -207,7 +206,7 @@ def _finite(values: pa.ChunkedArray) -> bool:
     if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
         return all(np.isfinite(chunk.flatten().to_numpy(zero_copy_only=False)).all() for chunk in values.chunks)
     if pa.types.is_floating(kind):
-        return bool(pc.all(pc.is_finite(values.drop_null()), min_count=0).as_py())
+        return all(np.isfinite(chunk.drop_null().to_numpy()).all() for chunk in values.chunks)
     return True
 
 

@@ -214,7 +214,7 @@ TABLES: dict[str, Table] = {
             (
                 _STUDY,
                 _FIT,
-                Column("estimator", pa.string(), "`lasso`, `shared` (LASSO), `ridge`, `difference` (of means) or `best` (of them, by target)"),
+                Column("estimator", pa.string(), "`lasso`, `shared`, `ridge`, `difference` (of means) or `best` by target"),
                 _SPLIT,
                 _TARGET,
                 Column(

@@ -98,7 +98,9 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_the_plug_ins_of_readme_fill_a_lake(workshop):
-    answer = run(workshop, "-m", "lake", "sql", "select count(*) as n, min(test_accuracy) as lowest from margins where status = 'ok'")
+    answer = run(
+        workshop, "-m", "lake", "sql", "select count(*) as n, min(test_accuracy) as lowest from margins where status = 'ok'"
+    )
     assert re.search(r"\b80\b", answer)
 
 

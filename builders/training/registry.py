@@ -9,7 +9,7 @@ import importlib
 import inspect
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
@@ -155,4 +155,4 @@ def _explained(name: str, make: Any) -> Trainer:
         raise UsageError(
             f"algorithm {name} returned a {type(trainer).__name__}; it must return a function from Group to Logits"
         )
-    return trainer
+    return cast(Trainer, trainer)

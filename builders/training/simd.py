@@ -145,4 +145,5 @@ def exp(x):
     n = np.floor(x * _LOG2E + _HALF)
     x = x - n * _LN2_HIGH - n * _LN2_LOW
     y = (((((_C0 * x + _C1) * x + _C2) * x + _C3) * x + _C4) * x + _C5) * (x * x) + x + _ONE
-    return y * _float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+    bits = (np.int32(n) + np.int32(127)) << np.int32(23)
+    return y * _float_of_bits(bits)  # pyright: ignore[reportCallIssue]
