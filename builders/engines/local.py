@@ -10,6 +10,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
@@ -94,7 +95,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        # the parent decides about interrupts: a blocked Ctrl-C stays blocked in the worker from its first instruction on
+        # the parent decides about interrupts: a blocked Ctrl-C stays blocked in the worker from its first instruction on;
+        # the tracker of multiprocessing unblocks it when it starts, so it has to be there before
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()

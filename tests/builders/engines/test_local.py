@@ -4,9 +4,13 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import builders
 from builders.engines.local import ENVIRONMENT, Pool, attempt
 from builders.unit import Unit
 from lake.errors import ConflictError, LakeError
@@ -29,7 +33,8 @@ WORK = """
             raise Odd("one", "two")
         if unit.builder == "interrupted":
             raise KeyboardInterrupt
-        return unit.rows, os.getpid(), os.environ["OMP_NUM_THREADS"]
+        blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return unit.rows, os.getpid(), os.environ["OMP_NUM_THREADS"], blocked
 """
 
 
@@ -61,9 +66,26 @@ def test_workers_that_die_are_named_and_the_rest_is_built(own):
             child.join(10 if child.pid in processes else 0)
         again = [outcome for _, outcome in pool.run(units("fine", "fine", "fine"), always)]
         assert sorted(rows for rows, *_ in again) == [0, 1, 2]
-        assert not processes & {process for _, process, _ in again}
-        assert {threads for *_, threads in again} == {"1"}
+        assert not processes & {process for _, process, *_ in again}
+        assert {(threads, blocked) for *_, threads, blocked in again} == {("1", True)}  # a Ctrl-C is for the parent
     assert not multiprocessing.active_children()
+
+
+def test_the_very_first_worker_of_a_process_is_deaf_to_ctrl_c(own, tmp_path):
+    name = own(WORK)
+    code = f"""
+from builders.engines.local import Pool
+from builders.unit import Unit
+from lake.tables import Partition
+import {name}
+if __name__ == "__main__":
+    with Pool({name}.work, 2) as pool:
+        print([outcome[3] for _, outcome in pool.run([Unit("fine", (Partition("masks", "small", "fit", 0),))], lambda unit: True)])
+"""
+    (tmp_path / "first.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(builders.__file__).parents[1]), str(tmp_path)))}
+    done = subprocess.run([sys.executable, "first.py"], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "[True]\n"
 
 
 def test_work_that_may_not_start_is_left_out_and_one_worker_is_this_process(own):
