@@ -11,9 +11,12 @@ from rich.console import Console
 from builders import loop, study
 from builders.plan import take_inventory
 from builders.progress import Progress
+from builders.sharing import build_shared
 from builders.status import as_table, duration, size, status
 from lake.cli import run
 from lake.errors import UsageError
+from lake.hub import Hub
+from lake.mirror import Outcome
 from lake.store import Lake
 
 app = typer.Typer(
@@ -36,6 +39,7 @@ def build_missing(
     budget: Annotated[str, typer.Option(help="Stop before a partition that would end later than this: 90s, 30m, 2h.")] = "",
     shard: Annotated[str, typer.Option(help="i/n: build the i-th of n shares of the models (1 <= i <= n).")] = "1/1",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one a core.")] = 0,
+    mirror: Annotated[str, typer.Option(help="owner/name: share the work with other machines through this Hub repo.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and build nothing.")] = False,
 ) -> None:
     """Build every partition that the study asks for and the lake does not have.
@@ -47,6 +51,8 @@ def build_missing(
       python -m builders build-missing --study tiny --models 384 --budget 10m
 
       python -m builders build-missing --study my-study.toml --shard 2/4
+
+      python -m builders build-missing --shard 2/4 --mirror ada/digits-lake
     """
     chosen, target = study.load(study_name, models=models), Lake(lake)
     options = loop.Options(workers or cores(), seconds_of(budget), shard_of(shard))
@@ -54,9 +60,13 @@ def build_missing(
         _print_plan(target, chosen, options.workers)
         return
     with Progress() as progress:
-        report = loop.build_missing(target, chosen, options, progress)
+        if mirror:
+            report, pushed = build_shared(target, chosen, options, Hub(mirror, say=progress.say), progress, progress.say)
+        else:
+            report, pushed = loop.build_missing(target, chosen, options, progress), Outcome("push")
     print(_summary(report, chosen, target), flush=True)
     loop.check(report)
+    pushed.finish()
 
 
 @app.command("status")

@@ -6,6 +6,7 @@ others; the loop ends with the first failure's message and a non-zero exit.
 """
 
 import platform
+import random
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +14,7 @@ from importlib.metadata import version
 
 from threadpoolctl import threadpool_limits
 
-from builders import datasets
+from builders import datasets, turns
 from builders.engines import local
 from builders.plan import BUILDERS, identity, present, take_inventory
 from builders.progress import Progress
@@ -42,6 +43,8 @@ class Options:
     """Budget: no unit is started that is not expected to end within it."""
     shard: tuple[int, int] = (1, 1)
     """(i, n): build the masks and margins whose partition index is i - 1 modulo n."""
+    turn: bool = False
+    """Only one turn among machines that share a mirror (builders/turns.py): those masks and margins, or others' of them."""
 
 
 @dataclass
@@ -71,14 +74,16 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
     report.predicted = sum(inventory.predicted_seconds(name, study) for name in todo) / options.workers
     if any(todo.values()):
         lake.files.sweep()
+    turn = _turn(todo, options)
     with local.Pool(partial(build_unit, str(lake.root), study), options.workers) as pool:
         for name, units in todo.items():
             there = set(present(lake, study)) if units else set()
-            ready = [u for u in units if there.issuperset(u.needs) and _mine(u, options.shard)]
+            ready = [u for u in units if there.issuperset(u.needs) and (_key(u) in turn if turn else _mine(u, options.shard))]
             rate, rows = inventory.seconds_a_row(name, study), sum(u.rows for u in ready)
             deadline = started + options.seconds if options.seconds is not None else float("inf")
             progress.begin(name, len(ready), rows, unit_name="models" if name == "margins" else "rows")
-            in_time = partial(_in_time, deadline=deadline, rate=rate)
+            latest = started + turns.SECONDS if turn else float("inf")
+            in_time = partial(_in_time, deadline=deadline, rate=rate, latest=latest)
             done = 0
             for unit, outcome in pool.run(ready, in_time, here=rate * rows < QUICK_SECONDS):
                 done += 1
@@ -143,8 +148,24 @@ def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
     return unit.builder not in PARTITIONED or unit.partitions[0].index % n == i - 1
 
 
-def _in_time(unit: Unit, deadline: float, rate: float) -> bool:
-    return time.monotonic() + rate * unit.rows <= deadline
+def _turn(todo: dict[str, list[Unit]], options: Options) -> set[tuple[str, str | int]]:
+    """Keys of the units that this turn may build; empty when turns are not taken, or only the last units are missing."""
+    missing = todo["margins"] or todo["masks"]
+    if not options.turn or not missing:
+        return set()
+    taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random())
+    return {*taken, *(_key(u) for name, units in todo.items() if name not in PARTITIONED for u in units)}
+
+
+def _key(unit: Unit) -> tuple[str, str | int]:
+    """Role and index, equal for a unit of masks and the unit of margins on them; the label of any other unit."""
+    first = unit.partitions[0]
+    return (first.role, first.index) if unit.builder in PARTITIONED else (unit.builder, unit.label)
+
+
+def _in_time(unit: Unit, deadline: float, rate: float, latest: float) -> bool:
+    now = time.monotonic()
+    return now < latest and now + rate * unit.rows <= deadline
 
 
 def _note(report: Report, unit: Unit, outcome: list[Facts] | Exception) -> None:

@@ -58,6 +58,8 @@ class Outcome:
     """Bytes of the files that moved."""
     conflicts: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
+    equal: list[str] = field(default_factory=list)
+    """Paths at which somebody else has put the same rows meanwhile: done."""
     left: list[str] = field(default_factory=list)
     """Paths that are to move with the next run."""
 
@@ -120,6 +122,12 @@ def compare(
     return [_judged(lake, hub, head, row, strangers) for row in rows]
 
 
+def same_rows(lake: Lake, hub: Hub, head: str, path: str) -> bool:
+    """Whether the footers of a partition here and there tell of the same rows, whatever the bytes."""
+    ours, theirs = _facts_here(lake, path), _facts_there(hub, head, path)
+    return ours is not None and theirs is not None and ours.content == theirs.content
+
+
 def announce(rows: Iterable[Compared], request: Request, outcome: Outcome, moving: Iterable[Compared], say: Say) -> None:
     """Print one line a path that is not the same, and put the conflicts into the outcome."""
     chosen = {row.path for row in moving}
@@ -149,9 +157,7 @@ def _judged(lake: Lake, hub: Hub, head: str, row: Compared, strangers: set[tuple
     if state != "same" and _owner(row.path) in strangers:
         state = "conflict"
     elif state == "conflict" and row.local and row.remote:
-        ours, theirs = _facts_here(lake, row.path), _facts_there(hub, head, row.path)
-        if ours and theirs and ours.content == theirs.content:
-            state = "equivalent"
+        state = "equivalent" if same_rows(lake, hub, head, row.path) else state
     return Compared(row.path, state, row.local, row.remote, row.size)
 
 

@@ -14,7 +14,7 @@ from huggingface_hub import CommitOperationAdd
 from lake import card, parquet
 from lake.errors import IncompleteError
 from lake.hub import TRIES, Hub, Unsure
-from lake.mirror import NAMED, PUSHED, Compared, Outcome, Request, Say, announce, compare, summary
+from lake.mirror import NAMED, PUSHED, Compared, Outcome, Request, Say, announce, compare, same_rows, summary
 from lake.mirror_state import Memory, alone
 from lake.store import Lake
 
@@ -120,6 +120,8 @@ class _Batch:
             there = now[path].sha256 if path in now else None
             if there == row.local:
                 self._landed(path)
+            elif there != row.remote and there and same_rows(self.lake, self.hub, self.outcome.head, path):
+                self._drop(path, self.outcome.equal, "somebody else has put the same rows there meanwhile")
             elif there != row.remote:
                 self._drop(path, self.outcome.conflicts, "conflict: somebody else has put something there meanwhile")
 

@@ -1,6 +1,9 @@
 """Shared fixtures: a few rows for every table, and small lakes made of them."""
 
+import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +16,15 @@ from lake.fingerprint import fingerprint
 from lake.parquet import Facts
 from lake.store import Lake
 from lake.tables import TABLES, Partition
+
+os.environ.update(  # the Hub's client reads its settings when it is imported
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_HUB_DISABLE_UPDATE_CHECK="1",
+    HF_HOME=tempfile.mkdtemp(),
+)
+sys.path.insert(0, str(Path(__file__).parent / "lake"))  # the fake Hub
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")

@@ -19,6 +19,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM
 sys.path.insert(0, str(Path(__file__).parent))
 
 import measure_regression
+import measure_sharing
 import measure_sql
 import measure_storage
 import measure_training
@@ -31,6 +32,7 @@ BENCHES: dict[str, Callable[[], Row]] = {
     **measure_regression.BENCHES,
     **measure_storage.BENCHES,
     **measure_sql.BENCHES,
+    **measure_sharing.BENCHES,
 }
 
 

@@ -1,24 +1,11 @@
-"""Fixtures of the lake's tests: a fake Hub for the real client, which reads its settings when it is imported."""
+"""Fixtures of the lake's tests: a fake Hub for the real client, and an S3 server."""
 
-import os
-import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-os.environ.update(
-    HF_HUB_DISABLE_XET="1",
-    HF_HUB_DISABLE_TELEMETRY="1",
-    HF_HUB_DISABLE_PROGRESS_BARS="1",
-    HF_HUB_DISABLE_UPDATE_CHECK="1",
-    HF_HOME=tempfile.mkdtemp(),
-)
-sys.path.insert(0, str(Path(__file__).parent))
-
 from fakehub import FakeHub
 from fakehub_repo import Repo
 from huggingface_hub import HfApi

@@ -439,6 +439,16 @@ def test_the_same_bytes_by_another_session_are_done(session, server, repo):
     assert sum("partition" in message for message in repo.messages) == 1
 
 
+def test_the_same_rows_in_other_bytes_by_another_session_are_no_conflict(session, server, repo):
+    a, b = session("a"), session("b")
+    a.put(0, code="0.1.0")
+    b.put(0, code="0.2.0")
+    server.meet("POST", "/commit/", lambda: b.push())
+    outcome = a.push()
+    assert (code(outcome), outcome.equal) == (0, [PATH])
+    assert there(repo) == {PATH: b.sha()}
+
+
 def test_six_sessions_overlap(session, server, repo):
     server.commit_seconds = 0.01
     sessions, codes = [session(f"s{i}") for i in range(6)], []
