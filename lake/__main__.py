@@ -1,4 +1,4 @@
-"""Command line of the lake: `python -m lake verify | push | pull | diff | sql | catalog | tables`. Make calls the same."""
+"""Command line of the lake: `python -m lake verify | push | pull | diff | check | sql | catalog | tables`."""
 
 import sys
 import time
@@ -111,7 +111,8 @@ def tables() -> None:
     """
     print(markdown())
 
-for command in (mirror_cli.push, mirror_cli.pull, mirror_cli.diff):
+
+for command in (mirror_cli.push, mirror_cli.pull, mirror_cli.diff, mirror_cli.check):
     app.command()(command)
 
 
