@@ -6,20 +6,23 @@ rest is tried anew. Killed at any moment, the mirror is readable and the same co
 """
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 
 from huggingface_hub import CommitOperationAdd
 
 from lake import card, parquet
-from lake.errors import IncompleteError
+from lake.errors import IncompleteError, LakeError
 from lake.hub import TRIES, Hub, Unsure
 from lake.mirror import NAMED, PUSHED, Compared, Outcome, Request, Say, announce, compare, same_rows, summary
 from lake.mirror_state import Memory, alone
 from lake.store import Lake
 
-BATCH = 50
-"""Files a commit; the Hub advises to stay below 100."""
+BATCH, LARGEST_BATCH = 50, 95
+"""Files a commit, and at most: the Hub advises to stay below 100, and allows about 128 commits an hour."""
+FOLDER, REPO = 10_000, 100_000
+"""Files that the Hub takes in one folder and in one repo."""
 FEW = 3
 """Uploads that fail one after another before we take it for an outage."""
 
@@ -36,14 +39,26 @@ def push(lake: Lake, hub: Hub, request: Request, say: Say = print) -> Outcome:
         moving = [r for r in rows if r.state in PUSHED or (r.path in request.named and r.state in NAMED["push"])]
         announce(rows, request, outcome, moving, say)
         if not request.dry_run:
+            check_limits(tree.keys() | {row.path for row in moving})
             random.shuffle(moving)  # sessions that push the same work should not all start with the same file
-            for at in range(0, len(moving), BATCH):
-                _Batch(lake, hub, memory, outcome, moving[at : at + BATCH], say).land()
+            size = max(BATCH, min(LARGEST_BATCH, len(moving) // BATCH))
+            for at in range(0, len(moving), size):
+                _Batch(lake, hub, memory, outcome, moving[at : at + size], say).land()
             there = tree.keys() | outcome.moved
             outcome.head = card.push(lake, hub, memory, outcome.head, there, tree.get(card.FILE), say)
             memory.save()
         say(summary(outcome, request, len(moving), sum(r.size for r in moving)))
     return outcome
+
+
+def check_limits(paths: Collection[str]) -> None:
+    """LakeError, before a byte is sent, when a repo of these files is more than the Hub takes."""
+    folders = Counter(path.rpartition("/")[0] for path in paths)
+    folder, n = max(folders.items(), key=lambda item: item[1], default=("", 0))
+    if n > FOLDER:
+        raise LakeError(f"{folder} would hold {n:,} files and the Hub takes {FOLDER:,} a folder: use larger partitions")
+    if len(paths) > REPO:
+        raise LakeError(f"the repo would hold {len(paths):,} files and the Hub takes {REPO:,}: use a repo for each study")
 
 
 class _Batch:

@@ -327,6 +327,7 @@ def test_a_rate_limit_is_obeyed(session, server, headers, seconds):
 
 def test_a_quota_ends_the_run_and_the_next_one_resumes(session, server, repo, monkeypatch):
     monkeypatch.setattr(pushing, "BATCH", 2)
+    monkeypatch.setattr(pushing, "LARGEST_BATCH", 2)
     a = session("a")
     for index in range(6):
         a.put(index)
@@ -337,6 +338,34 @@ def test_a_quota_ends_the_run_and_the_next_one_resumes(session, server, repo, mo
     assert len(a.push().moved) == 4
     assert len(there(repo)) == 6
     assert server.count("PUT") == 6  # bytes that had arrived are not sent again
+
+
+def test_4700_files_go_up_in_60_commits(server, repo, hub_of, tmp_path, monkeypatch):
+    lake = Lake(tmp_path / "many")
+    folder = lake.root / "masks" / "study=half"
+    folder.mkdir(parents=True)
+    for index in range(4_700):
+        (folder / f"fit-{index:05d}.parquet").write_bytes(b"%d" % index)
+    server.page = 1000
+    monkeypatch.setattr(pushing.parquet, "seal_holds", lambda source: True)
+    monkeypatch.setattr(pushing.card, "push", lambda lake, hub, memory, head, *rest: head)
+    monkeypatch.setattr(
+        pushing._Batch, "_commit", lambda batch, operations: (sizes.append(len(operations)), batch.files.clear())
+    )
+    sizes: list[int] = []
+    push(lake, hub_of(), Request(), lambda line: None)
+    assert sum(sizes) == 4_700
+    assert len(sizes) <= 60
+    assert max(sizes) < 100
+
+
+def test_what_the_hub_does_not_take_is_refused_before_a_byte_is_sent():
+    many = [f"masks/study=half/fit-{i:05d}.parquet" for i in range(pushing.FOLDER)]
+    pushing.check_limits(many)
+    with pytest.raises(LakeError, match=r"10,001 files .* a folder"):
+        pushing.check_limits([*many, OTHER.replace("fit", "heldout")])
+    with pytest.raises(LakeError, match="100,001 files"):
+        pushing.check_limits([f"masks/study=s{i % 11}/fit-{i:06d}.parquet" for i in range(100_001)])
 
 
 def test_giving_up_is_bounded(session, server, repo):
