@@ -163,12 +163,13 @@ def test_a_wrong_partition_is_set_aside_and_made_again(built_copy, small, build_
     assert contents(built_copy) == before
 
 
-def test_chance_alone_sets_nobody_aside_and_a_stranger_is_found_alone(monkeypatch):
-    """300 studies of 5 partitions of 16 models that are alike, then with one that is 4 standard deviations off."""
+@pytest.mark.parametrize(("n_partitions", "n_models", "shift"), [(5, 16, 4), (3, 64, 8), (4, 256, 2)])
+def test_chance_alone_sets_nobody_aside_and_a_stranger_is_found_alone(monkeypatch, n_partitions, n_models, shift):
+    """200 studies of partitions that are alike, then 200 with one that is a few standard deviations off."""
     rng = np.random.default_rng(0)
-    partitions = [Partition("margins", "small", "fit", i) for i in range(5)]
-    for shift, expected in ((0, []), (4, [partitions[3].path])):
-        for _ in range(300):
-            means = {p: rng.normal(shift * (p.index == 3), 1, 16) for p in partitions}
+    partitions = [Partition("margins", "small", "fit", i) for i in range(n_partitions)]
+    for off, expected in ((0, []), (shift, [partitions[1].path])):
+        for _ in range(200):
+            means = {p: rng.normal(off * (p.index == 1), 1, n_models) for p in partitions}
             monkeypatch.setattr(rederive, "_model_means", lambda lake, p, means=means: means[p])
             assert [problem.path for problem in rederive._check_means(None, partitions)] == expected

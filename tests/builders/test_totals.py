@@ -78,6 +78,18 @@ def test_totals_that_grew_are_those_made_at_once_by_bit(fresh, small, steps):
     assert same(grown, at_once)
 
 
+def test_totals_that_grew_are_equal_by_bit_even_where_sums_are_rounded(fresh, small):
+    """Margins over the whole range of float16, whose sums of squares float64 cannot hold exactly."""
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        values = (rng.choice([-1, 1], (16, 20)) * 2.0 ** rng.uniform(-14, 15, (16, 20))).astype(np.float16)
+        rewrite(fresh, index, lambda rows, v=values: [row | {"test_margin": v[k]} for k, row in enumerate(rows)])
+    at_once = totals.of_models(fresh, small, 48, SPLITS)
+    for n_models in (16, 24, 40, 48):
+        totals.keep(fresh, small, n_models, SPLITS, totals.of_models(fresh, small, n_models, SPLITS))
+    assert same(totals.of_models(fresh, small, 48, SPLITS), at_once)
+
+
 def test_only_new_partitions_are_read(fresh, small, monkeypatch):
     totals.keep(fresh, small, 32, SPLITS, totals.of_models(fresh, small, 32, SPLITS))
     read, original = [], totals.read_models
