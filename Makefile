@@ -40,7 +40,9 @@ $(READY): pyproject.toml requirements.lock
 	@$(BASE_PYTHON) -m venv .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	@touch $@
+	@echo "compiling the numeric kernels once, on a study of seconds" >&2
+	@$(PYTHON) -m builders build-missing --study tiny --lake .venv/warm-up --workers 1 >.venv/warm-up.log 2>&1 || { cat .venv/warm-up.log; exit 1; }
+	@rm -rf .venv/warm-up && touch $@
 
 build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [MIRROR=owner/name] [DRY_RUN=1]
 	@said=$$($(PYTHON) -m builders build-missing --study "$$STUDY" --lake "$$LAKE" --budget "$$BUDGET" --shard "$$SHARD" \

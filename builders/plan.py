@@ -38,7 +38,7 @@ class Inventory:
             return sum(self.facts[p].seconds for unit in done for p in unit.partitions) / rows
         if builder == margins.NAME:
             return PRIOR_SECONDS.get(study.algorithm.name, 1.0)
-        return {examples.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 2e-3)
+        return {examples.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 4.5e-3)
 
     def predicted_seconds(self, builder: str, study: Study) -> float:
         """Seconds of one worker that the builder's missing units are expected to take."""
