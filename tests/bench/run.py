@@ -76,6 +76,7 @@ def record(rows: list[Row], output: Path | None) -> None:
     slug = re.sub("[^a-z0-9]+", "-", machine.lower()).strip("-")
     path = output or Path(__file__).parent / "results" / f"{slug}.json"
     found = {"date": datetime.date.today().isoformat(), "machine": machine, "python": platform.python_version(), "rows": rows}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"recorded in {path}", file=sys.stderr)
 
