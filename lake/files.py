@@ -86,9 +86,8 @@ class LocalFiles:
 
         Its owner holds a lock beside it until then, so that `sweep` can tell a dead writer's leftover from work at hand.
         """
-        folder = self.root / ".staging"
-        with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        with explained(self.root / ".staging"):
+            folder = self._hidden(".staging")
             staged = folder / uuid.uuid4().hex
             lock = staged.with_suffix(".lock")
             with lock.open("x") as held:
@@ -101,8 +100,10 @@ class LocalFiles:
 
     def sweep(self) -> int:
         """Remove what writers that died left in staging; return how many died. No clock is asked: a lock says who lives."""
-        swept = 0
-        for lock in (self.root / ".staging").glob("*.lock"):
+        swept, folder = 0, self.root / ".staging"
+        if folder.is_symlink():
+            raise _not_a_file(folder)
+        for lock in (lock for lock in folder.glob("*.lock") if lock.is_file() and not lock.is_symlink()):
             try:
                 with lock.open() as held:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,6 +114,9 @@ class LocalFiles:
                     swept += 1
             except (BlockingIOError, FileNotFoundError):
                 continue  # its writer is alive, or has just finished
+        for orphan in folder.glob("*"):  # after a power cut a file may be there and its lock not; a writer locks first
+            if orphan.is_file() and not (folder / f"{orphan.name.partition('.')[0]}.lock").exists():
+                orphan.unlink(missing_ok=True)
         return swept
 
     def claim(self, staged: Path, path: str) -> bool:
@@ -134,22 +138,36 @@ class LocalFiles:
 
     def replace(self, staged: Path, path: str) -> str:
         """Put the finished file `staged` in the place of `path` in one step; return where the old bytes are kept."""
-        kept = f".quarantine/{uuid.uuid4().hex[:8]}-{path.replace('/', '-')}"
         with explained(self.root):
-            (self.root / ".quarantine").mkdir(exist_ok=True)
             _sync(staged)
-            os.link(self.root / path, self.root / kept)
+            kept = self._keep(path)
             os.replace(staged, self.root / path)
             _sync((self.root / path).parent)
         return kept
 
     def set_aside(self, path: str) -> str:
         """Move a file out of its table into `.quarantine`, keeping its bytes; return the new path inside the lake."""
-        kept = f".quarantine/{uuid.uuid4().hex[:8]}-{path.replace('/', '-')}"
         with explained(self.root):
-            (self.root / ".quarantine").mkdir(exist_ok=True)
-            os.rename(self.root / path, self.root / kept)
+            kept = self._keep(path)
+            os.unlink(self.root / path)
         return kept
+
+    def _keep(self, path: str) -> str:
+        """Give the bytes of `path` a second name in `.quarantine`, durably: the first may go then, even in a power cut."""
+        kept = f".quarantine/{uuid.uuid4().hex[:8]}-{path.replace('/', '-')}"
+        folder = self._hidden(".quarantine")
+        os.link(self.root / path, self.root / kept)
+        _sync(folder)
+        _sync(self.root)
+        return kept
+
+    def _hidden(self, name: str) -> Path:
+        """A folder of the lake's own; CorruptError when it is a link, which would lead writes and clean-ups elsewhere."""
+        folder = self.root / name
+        if folder.is_symlink():
+            raise _not_a_file(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 @contextmanager
