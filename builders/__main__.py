@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,9 @@ from rich.console import Console
 from builders import adopt, export, loop, study
 from builders.plan import take_inventory
 from builders.progress import Progress
-from builders.sharing import build_shared
 from builders.status import as_table, duration, size, status
 from lake.cli import run
 from lake.errors import UsageError
-from lake.hub import Hub
-from lake.mirror import Outcome
 from lake.store import Lake
 
 app = typer.Typer(
@@ -61,13 +59,10 @@ def build_missing(
         _print_plan(target, chosen, options.workers)
         return
     with Progress() as progress:
-        if mirror:
-            report, pushed = build_shared(target, chosen, options, Hub(mirror, say=progress.say), progress, progress.say)
-        else:
-            report, pushed = loop.build_missing(target, chosen, options, progress), Outcome("push")
+        report, finish = _build(target, chosen, options, mirror, progress)
     print(_summary(report, chosen, target), flush=True)
     loop.check(report)
-    pushed.finish()
+    finish()
 
 
 @app.command("status")
@@ -148,6 +143,19 @@ def export_study(
     if dtype not in ("float16", "float32"):
         raise UsageError(f"--dtype {dtype!r}: choose float16 or float32")
     print(f"{export.export(Lake(lake), name, role, folder, dtype)} models in {folder}")
+
+
+def _build(
+    lake: Lake, chosen: study.Study, options: loop.Options, mirror: str, progress: Progress
+) -> tuple[loop.Report, Callable[[], None]]:
+    """Build alone or shared through a mirror: the report, and what raises if the last push is not whole."""
+    if not mirror:
+        return loop.build_missing(lake, chosen, options, progress), lambda: None
+    from builders.sharing import build_shared  # the Hub's client takes half a second to import
+    from lake.hub import Hub
+
+    report, pushed = build_shared(lake, chosen, options, Hub(mirror, say=progress.say), progress, progress.say)
+    return report, pushed.finish
 
 
 def cores() -> int:
