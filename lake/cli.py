@@ -1,5 +1,6 @@
 """How the three command lines end: one line for an error that a user can act on, and the exit code that it carries."""
 
+import errno
 import signal
 import sys
 from contextlib import suppress
@@ -10,6 +11,9 @@ import typer
 from lake.errors import LakeError
 
 _UsageMistake: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+_OF_THE_DISK = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+"""What no program can mend: told in a line; any other OSError is a bug of ours."""
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -24,6 +28,13 @@ def run(app: typer.Typer) -> NoReturn:
     except LakeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK or error.filename is None:
+            raise
+        print(
+            f"error: {error.filename}: {error.strerror}. See to the disk and the permissions, then run again", file=sys.stderr
+        )
+        sys.exit(1)
     except _UsageMistake as mistake:
         mistake.show()  # pyright: ignore[reportAttributeAccessIssue]
         sys.exit(2)

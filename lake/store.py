@@ -103,6 +103,10 @@ class Lake:
         return self.files.set_aside(partition.path)
 
     def _agree(self, partition: Partition, facts: Facts) -> Facts:
+        """Facts of the file that has the name; what it says counts only while its bytes are those that were sealed."""
+        with _naming(partition), self.files.open(partition.path) as source:
+            if not parquet.seal_holds(source):
+                raise CorruptError("its bytes are not those that were published")
         theirs = self._read_facts(partition)
         if theirs.content != facts.content:
             raise ConflictError(

@@ -22,7 +22,9 @@ Folder = dict[str, int]
 
 
 @contextmanager
-def watched(root: Path, before: Callable[[str, Path], None], after: Callable[[str, Path], None] | None = None) -> Iterator[None]:
+def watched(
+    root: Path, before: Callable[[str, Path], None], after: Callable[[str, Path], None] | None = None
+) -> Iterator[None]:
     """Call `before(call, path)` ahead of every call on something below `root`, and `after` when it has succeeded.
 
     What `before` raises is the outcome of the call.

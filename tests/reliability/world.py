@@ -74,7 +74,14 @@ def start(*arguments: object, environment: dict[str, str] | None = None, **optio
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} if environment is None else environment
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True, "env": env, **options},
+        **{
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "start_new_session": True,
+            "env": env,
+            **options,
+        },
     )
 
 

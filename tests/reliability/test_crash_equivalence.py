@@ -1,0 +1,129 @@
+"""Item 4 of the promise: whatever schedule of kills, restarts, shards and budgets, the finished lake is the undisturbed one."""
+
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from shim import watched
+from world import ROOT, SMALL, build, masks, small, start, stored
+
+from lake.store import Lake
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, str]:
+    """Contents of the small study, built in one go."""
+    lake = Lake(tmp_path_factory.mktemp("undisturbed") / "lake")
+    build(lake, small())
+    return stored(lake)
+
+
+def killed_build(lake: Lake, nth: int, **options: object) -> bool:
+    """Build, and leave the folder as it was at the nth call on it; whether the build came so far."""
+    seen, aside = [], lake.root.with_name("at-the-kill")
+
+    class Kill(BaseException):
+        pass
+
+    def before(call: str, path: Path) -> None:
+        seen.append(call)
+        if len(seen) == nth:
+            shutil.copytree(lake.root, aside)
+            raise Kill
+
+    try:
+        with watched(lake.root, before):
+            build(lake, small(), **options)
+    except Kill:
+        shutil.rmtree(lake.root)
+        aside.rename(lake.root)
+        return True
+    return False
+
+
+def disturb(lake: Lake, rng: random.Random) -> int:
+    """One schedule of one to four disturbed builds; how many were killed."""
+    kills = 0
+    for _ in range(rng.randint(1, 4)):
+        shard = rng.choice([(1, 1), (1, 2), (2, 2), (2, 3)])
+        if rng.random() < 0.75:
+            kills += killed_build(lake, rng.randint(1, 900), shard=shard)
+        else:
+            build(lake, small(), shard=shard, seconds=rng.choice([0.0, 0.2]))
+        if rng.random() < 0.3:
+            shutil.rmtree(lake.root / ".lake", ignore_errors=True)
+    return kills
+
+
+def check_schedules(tmp_path, undisturbed, seeds, tally, audited) -> int:
+    """Every schedule ends in the undisturbed lake; how many kills there were."""
+    kills = 0
+    for seed in seeds:
+        lake = Lake(tmp_path / f"lake{seed}" / "lake")
+        lake.root.mkdir(parents=True)
+        kills += disturb(lake, random.Random(seed))
+        acknowledged = stored(lake)
+        assert acknowledged.items() <= undisturbed.items(), seed
+        build(lake, small())
+        assert stored(lake) == undisturbed, seed
+        assert build(lake, small()).added == {}
+        assert audited(lake) == []
+        assert list((lake.root / ".staging").iterdir()) == []
+        tally(acknowledged=len(acknowledged))
+        shutil.rmtree(lake.root)
+    tally(kills=kills)
+    return kills
+
+
+def test_disturbed_builds_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally, audited):
+    assert check_schedules(tmp_path, undisturbed, range(6), tally, audited) >= 6
+
+
+@pytest.mark.slow
+def test_many_disturbed_builds_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally, audited):
+    assert check_schedules(tmp_path, undisturbed, range(100, 300), tally, audited) >= 200
+
+
+def test_a_lake_with_a_foreign_partition_is_not_the_undisturbed_one(tmp_path, undisturbed):
+    """The control."""
+    lake = Lake(tmp_path / "lake")
+    build(lake, small())
+    lake.publish(*masks(0))
+    assert stored(lake) != undisturbed
+    build(second := Lake(tmp_path / "second"), small(seed=1))
+    assert len({path for path, content in stored(second).items() if undisturbed[path] != content}) >= 10
+
+
+def _toml(folder: Path) -> Path:
+    tables = {name: value for name, value in SMALL.items() if isinstance(value, dict)}
+    lines = [f"{n} = {v!r}" for n, v in SMALL.items() if n not in tables]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{n} = {v!r}" for n, v in table.items())]
+    (folder / "small.toml").write_text("\n".join(lines).replace("'", '"'))
+    return folder / "small.toml"
+
+
+@pytest.mark.slow
+def test_builds_that_are_killed_for_real_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally):
+    rng, study, kills = random.Random(7), _toml(tmp_path), 0
+    for number in range(10):
+        lake = Lake(tmp_path / f"lake{number}")
+        command = ("-m", "builders", "build-missing", "--study", study, "--lake", lake.root, "--workers", 2)
+        for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            process = start(*command, cwd=ROOT)
+            time.sleep(rng.uniform(1, 6))
+            if process.poll() is None:
+                process.send_signal(how)
+                kills += 1
+            _, err = process.communicate(timeout=60)
+            assert process.returncode in (0, -how, 128 + how), err
+        process = start(*command, cwd=ROOT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert stored(lake) == undisturbed
+        tally(acknowledged=len(undisturbed))
+    tally(kills=kills)
+    assert kills >= 20

@@ -1,0 +1,120 @@
+"""R3: the Nth call on the disk fails, for every N until the work passes: a clean error or success, and the next try succeeds."""
+
+import errno
+import os
+import sys
+
+import pytest
+from shim import watched
+from world import audit, content, masks
+
+from lake.__main__ import app
+from lake.catalog import write_catalog
+from lake.cli import run
+from lake.content import content_hash
+from lake.errors import LakeError
+from lake.store import Lake
+from lake.verify import verify
+
+CODES = (errno.EIO, errno.ENOSPC, errno.EACCES)
+"""EINTR is not among them: Python itself calls again (PEP 475)."""
+WORK = {
+    "publish": lambda lake: lake.publish(*masks(1)),
+    "publish again": lambda lake: lake.publish(*masks(0)),
+    "set aside": lambda lake: lake.quarantine(masks(0)[0]),
+    "facts": lambda lake: lake.facts(lake.present("masks")),
+    "sweep": lambda lake: lake.files.sweep(),
+    "verify": lambda lake: audit(lake),
+    "catalog": lambda lake: write_catalog(lake.root),
+}
+
+
+def fails_at(nth: int, code: int):
+    """A `before` that fails the nth call, and the list of calls it saw."""
+    seen = []
+
+    def before(call: str, path) -> None:
+        seen.append(call)
+        if len(seen) == nth:
+            raise OSError(code, os.strerror(code), str(path))
+
+    return before, seen
+
+
+def attempt(lake: Lake, what: str, nth: int, code: int) -> tuple[str, int]:
+    """How the work ended (`done`, `named` or the name of another error) when call `nth` failed, and how many calls it made."""
+    before, seen = fails_at(nth, code)
+    try:
+        with watched(lake.root, before):
+            WORK[what](lake)
+    except LakeError:
+        return "named", len(seen)
+    except OSError as error:  # the command line tells it in one line when it says of which file
+        return "named" if error.filename else f"{type(error).__name__} in {seen[-1]}", len(seen)
+    return "done", len(seen)
+
+
+@pytest.mark.parametrize("what", [w for w in WORK if w != "catalog"])
+def test_whichever_call_fails_nothing_is_lost_and_the_next_try_succeeds(tmp_path, tally, monkeypatch, what):
+    _every_call(tmp_path, tally, monkeypatch, what, lambda nth: CODES[nth % len(CODES)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("what", WORK)
+def test_whichever_call_fails_in_whichever_way(tmp_path, tally, monkeypatch, what, code):
+    _every_call(tmp_path, tally, monkeypatch, what, lambda nth: code)
+
+
+def _every_call(folder, tally, monkeypatch, what, code_of) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nothing is cut off here; the disk is shared
+    unnamed, nth, made = [], 0, 0
+    while made >= nth:
+        nth += 1
+        lake = Lake(folder / f"lake{nth}")
+        lake.publish(*masks(0))
+        ended, made = attempt(lake, what, nth, code_of(nth))
+        unnamed += [f"call {nth}: {ended}"] if ended not in ("done", "named") else []
+        lake.publish(*masks(0))
+        WORK[what](lake)
+        lake.publish(*masks(0))
+        lake.files.sweep()
+        assert verify(lake) == []
+        assert content_hash(lake.read(masks(0)[0])) == content(0)
+        assert list((lake.root / ".staging").iterdir()) == []
+        tally(faults_injected=1, survived=1, named=ended == "named")
+    tally(unnamed=len(unnamed))
+    assert unnamed == []
+    assert nth > {"sweep": 1, "facts": 2}.get(what, 5)
+
+
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+def test_a_failing_disk_is_one_line_at_the_command_line(sample, monkeypatch, capsys, code):
+    def before(call: str, path) -> None:
+        if call == "scandir":
+            raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(sys, "argv", ["lake", "verify", "--lake", str(sample.root)])
+    with watched(sample.root, before), pytest.raises(SystemExit) as end:
+        run(app)
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {sample.root}")
+    assert os.strerror(code) in line
+
+
+def test_a_writer_to_the_final_name_does_not_pass(tmp_path):
+    """The control: the same failures leave a torn file where something writes without staging."""
+    bad = 0
+    for nth in range(1, 12):
+        lake = Lake(tmp_path / f"lake{nth}")
+        lake.publish(*masks(0))
+        source = (lake.root / masks(0)[0].path).read_bytes()
+        before, _ = fails_at(nth, errno.EIO)
+        try:
+            with watched(lake.root, before), (lake.root / masks(1)[0].path).open("xb") as sink:
+                for at in range(0, len(source), 512):
+                    sink.write(source[at : at + 512])
+        except OSError:
+            bad += audit(lake) != []
+    assert bad >= 3
