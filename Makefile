@@ -27,7 +27,7 @@ BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 READY  := .venv/.ready
 
-.PHONY: help build-missing status query queries sql verify push pull bench test test-long lint types check format clean
+.PHONY: help build-missing status query queries sql verify doctor push pull bench test test-long lint types check format clean
 
 help: ## Print this help.
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -63,6 +63,9 @@ sql: $(READY) ## Open a DuckDB prompt on the lake. [LAKE=]
 
 verify: $(READY) ## Check every file. [DEEP=1] derives masks and seeds anew; [QUARANTINE=1] sets damaged files aside. [LAKE=]
 	@$(PYTHON) -m lake verify --lake "$$LAKE" $(if $(DEEP),--deep) $(if $(QUARANTINE),--quarantine)
+
+doctor: $(READY) ## Environment, versions, disk, device, health of the lake, and the next sensible command. [LAKE=]
+	@$(PYTHON) -m lake doctor --lake "$$LAKE"
 
 push: $(READY) ## Send new partitions to a Hub dataset repo. REPO=owner/name [ONLY=margins] [REVISION=branch] [DRY_RUN=1] [LAKE=]
 	@$(PYTHON) -m lake push "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(DRY_RUN),--dry-run)

@@ -1,4 +1,4 @@
-"""Command line of the lake: `python -m lake verify | push | pull | diff | check | sql | catalog | tables`."""
+"""Command line of the lake: `python -m lake verify | doctor | push | pull | diff | check | sql | catalog | tables`."""
 
 import sys
 import time
@@ -14,6 +14,7 @@ from lake import mirror_cli
 from lake.catalog import connect, only_reads, write_catalog
 from lake.cli import run
 from lake.dictionary import markdown
+from lake.doctor import examine
 from lake.errors import CorruptError, LakeError, UsageError
 from lake.store import Lake
 from lake.verify import quarantine as set_aside
@@ -88,6 +89,20 @@ def sql(
             connection.sql(only_reads(connection, statement)).show(max_width=width)
         except (LakeError, duckdb.Error) as error:
             print(f"error: {error}", file=sys.stderr)
+
+
+@app.command()
+def doctor(lake: LakeOption = "data") -> None:
+    """Print the environment, versions, disk, device and health of the lake, and the next sensible command; changes nothing.
+
+    Example:
+
+      python -m lake doctor
+    """
+    lines, advice = examine(Lake(lake))
+    for what, how in lines:
+        print(f"{what:<16} {how}")
+    print(f"{'next':<16} {advice}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from shim import watched
-from world import audit, content, masks
+from world import content, masks
 
 from lake.errors import ConflictError, CorruptError, LakeError
 from lake.store import Lake
