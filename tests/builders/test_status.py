@@ -8,6 +8,7 @@ from rich.console import Console
 
 from builders import status
 from builders.status import duration, size
+from builders.training.registry import PRIOR_SECONDS
 from lake.tables import TABLES
 
 KEYS = ["table", "planned", "present", "missing", "failed", "rows", "bytes", "predicted_seconds", "predicted_bytes"]
@@ -52,7 +53,7 @@ def test_an_empty_lake_has_everything_to_do_and_is_not_made_by_asking(lake, smal
     for row in found.values():
         assert (row["present"], row["missing"], row["failed"], row["rows"], row["bytes"]) == (0, row["planned"], 0, 0, 0)
     assert all(found[name]["predicted_seconds"] > 0 for name in ("examples", "masks", "margins", "fits"))
-    assert found["margins"]["predicted_seconds"] == pytest.approx(64 * 0.02)
+    assert found["margins"]["predicted_seconds"] == pytest.approx(64 * PRIOR_SECONDS["patchnet"], abs=0.01)
     assert found["margins"]["predicted_bytes"] >= 64 * 2 * 80
     assert not lake.root.exists()
 
