@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from lake.errors import UsageError
 from lake.fingerprint import fingerprint
 from lake.parquet import Facts
+from lake.partition import Partition, check_name
 from lake.store import Lake
-from lake.tables import TABLES, Partition, check_name
+from lake.tables import TABLES
 
 MODELS = 500
 """Models a partition."""

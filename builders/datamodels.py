@@ -18,8 +18,9 @@ from builders import datasets, masks
 from builders.study import Study
 from builders.unit import Unit
 from lake.errors import UsageError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 if TYPE_CHECKING:
     from builders.regression import Fit

@@ -12,8 +12,9 @@ from PIL import Image
 from builders import datasets
 from builders.study import Study
 from builders.unit import Unit
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 NAME: str = "examples"
 BUILDS: tuple[str, ...] = ("examples",)

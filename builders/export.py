@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lake.errors import UsageError
 from lake.parquet import Facts
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 
 
 def export(lake: Lake, name: str, role: str, folder: Path, dtype: str = "float16") -> int:

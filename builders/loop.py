@@ -26,7 +26,7 @@ from lake.fingerprint import fingerprint
 from lake.parquet import Facts
 from lake.store import Lake
 
-PARTITIONED = ("masks", "margins")
+PARTITIONED = ("masks", "margins", "counterfactuals")
 """Builders whose units a shard divides."""
 
 QUICK_SECONDS = 1.0
@@ -81,7 +81,7 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
             ready = [u for u in units if there.issuperset(u.needs) and (_key(u) in turn if turn else _mine(u, options.shard))]
             rate, rows = inventory.seconds_a_row(name, study), sum(u.rows for u in ready)
             deadline = started + options.seconds if options.seconds is not None else float("inf")
-            progress.begin(name, len(ready), rows, unit_name="models" if name == "margins" else "rows")
+            progress.begin(name, len(ready), rows, unit_name="models" if name in PARTITIONED[1:] else "rows")
             latest = started + turns.SECONDS if turn else float("inf")
             in_time = partial(_in_time, deadline=deadline, rate=rate, latest=latest)
             done = 0
@@ -150,7 +150,7 @@ def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
 
 def _turn(todo: dict[str, list[Unit]], options: Options) -> set[tuple[str, str | int]]:
     """Keys of the units that this turn may build; empty when turns are not taken, or only the last units are missing."""
-    missing = todo["margins"] or todo["masks"]
+    missing = todo["margins"] or todo["masks"] or todo["counterfactuals"]
     if not options.turn or not missing:
         return set()
     taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random())

@@ -19,8 +19,9 @@ from builders.study import Study
 from builders.training.interface import Data, Group, Logits, Trainer
 from builders.unit import Unit
 from lake.errors import LakeError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 NAME: str = "margins"
 BUILDS: tuple[str, ...] = ("margins",)
@@ -45,12 +46,22 @@ def plan(study: Study) -> list[Unit]:
 def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
     """Train the models of one partition. LakeError when every one of them raised: that is no result to keep."""
     partition = unit.partitions[0]
-    data, train = _trainer(study)
+    data, _ = _trainer(study)
     ids = model_ids(study, partition.role, partition.index)
     mask_of, init_ids, repeats = keys(study, partition.role, ids)
     masks = unpack(lake.read(unit.needs[0], ["mask"]), len(data.train_labels))
     masks = masks[mask_of - mask_ids(study, partition.role, partition.index)[0]]
-    group = Group(study.seed, partition.role, masks, init_ids, ids)
+    yield (
+        partition,
+        train_rows(study, partition.role, Group(study.seed, partition.role, masks, init_ids, ids), ids, mask_of, repeats),
+    )
+
+
+def train_rows(
+    study: Study, role: str, group: Group, ids: NDArray[np.int64], mask_of: NDArray[np.int64], repeats: NDArray[np.int64]
+) -> pa.Table:
+    """Train the models of `group` and return their rows; `ids`, `mask_of` and `repeats` [n_models] are columns as they are."""
+    data, train = _trainer(study)
     outcomes = [
         _train_group(train, group.take(np.arange(a, min(a + GROUP, len(ids)))), data) for a in range(0, len(ids), GROUP)
     ]
@@ -58,7 +69,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     status = np.concatenate([o[1] for o in outcomes])
     if (status == "failed").all():
         raise LakeError(f"every model failed, first with: {outcomes[0][2]}")
-    yield partition, _rows(study, partition.role, group, mask_of, repeats, status, logits, data)
+    return _rows(study, role, group, ids, mask_of, repeats, status, logits, data)
 
 
 def model_ids(study: Study, role: str, index: int) -> NDArray[np.int64]:
@@ -136,6 +147,7 @@ def _rows(
     study: Study,
     role: str,
     group: Group,
+    ids: NDArray,
     mask_of: NDArray,
     repeats: NDArray,
     status: NDArray,
@@ -148,7 +160,7 @@ def _rows(
     columns = {
         "study_id": [study.name] * n,
         "role": [role] * n,
-        "model_id": group.order_ids.astype(np.int32),
+        "model_id": ids.astype(np.int32),
         "mask_id": mask_of.astype(np.int32),
         "init_id": group.init_ids.astype(np.int32),
         "repeat": repeats.astype(np.int32),

@@ -15,8 +15,9 @@ from builders import counter, datasets
 from builders.study import Study
 from builders.unit import Unit
 from lake.errors import UsageError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 NAME: str = "masks"
 BUILDS: tuple[str, ...] = ("masks",)
@@ -38,17 +39,24 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     """The masks of one partition, packed."""
     partition = unit.partitions[0]
     ids = mask_ids(study, partition.role, partition.index)
-    packed = np.packbits(draw(study, len(datasets.load(study.dataset).train_labels), partition.role, ids), axis=1)
+    drawn = draw(study, len(datasets.load(study.dataset).train_labels), partition.role, ids)
+    yield partition, rows_of(partition, ids, drawn, np.full(len(ids), study.alpha), study.design)
+
+
+def rows_of(
+    partition: Partition, ids: NDArray[np.int64], drawn: NDArray[np.bool_], alpha: NDArray[np.float64], design: str
+) -> pa.Table:
+    """Rows of the table from masks [n_masks, n_train], packed, with their ids and alpha [n_masks]."""
     n = len(ids)
     columns = {
-        "study_id": [study.name] * n,
+        "study_id": [partition.value] * n,
         "role": [partition.role] * n,
         "mask_id": ids.astype(np.int32),
-        "alpha": np.full(n, study.alpha),
-        "design": [study.design] * n,
-        "mask": [row.tobytes() for row in packed],
+        "alpha": alpha,
+        "design": [design] * n,
+        "mask": [row.tobytes() for row in np.packbits(drawn, axis=1)],
     }
-    yield partition, pa.table(columns, schema=TABLES["masks"].schema)
+    return pa.table(columns, schema=TABLES["masks"].schema)
 
 
 def masks_a_partition(study: Study) -> int:

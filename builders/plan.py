@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from builders import datamodels, datasets, examples, margins, masks
+from builders import counterfactuals, datamodels, datasets, examples, margins, masks, removals
 from builders.study import Study
 from builders.training.registry import PRIOR_SECONDS
 from builders.unit import Builder, Unit
@@ -10,10 +10,10 @@ from lake.errors import ConflictError
 from lake.files import Stat
 from lake.fingerprint import differences, fingerprint
 from lake.parquet import Facts
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 
-BUILDERS: tuple[Builder, ...] = (examples, masks, margins, datamodels)
+BUILDERS: tuple[Builder, ...] = (examples, masks, margins, datamodels, removals, counterfactuals)
 """In order: what a builder needs is built by those before it."""
 
 
@@ -36,6 +36,8 @@ class Inventory:
         rows = sum(unit.rows for unit in done)
         if rows:
             return sum(self.facts[p].seconds for unit in done for p in unit.partitions) / rows
+        if builder == counterfactuals.NAME:  # larger subsets take longer
+            return self.seconds_a_row(margins.NAME, study) / study.alpha
         if builder == margins.NAME:
             return PRIOR_SECONDS.get(study.algorithm.name, 1.0)
         return {examples.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 4.5e-3)

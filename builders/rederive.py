@@ -14,8 +14,8 @@ from builders import margins, masks
 from builders.study import RULES, Study, parse
 from lake.errors import UsageError
 from lake.parquet import Facts
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 from lake.verify import SET_ASIDE, Problem
 
 Z_LIMIT = 6.0

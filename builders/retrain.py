@@ -11,8 +11,8 @@ import numpy as np
 from builders import datasets, margins, masks, study
 from builders.plan import check_identity
 from builders.training.interface import Group
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 from lake.verify import SET_ASIDE, Problem
 
 FAR = 0.1

@@ -21,8 +21,8 @@ from lake.tables import TABLES
 def status(lake: Lake, study: Study) -> dict[str, Any]:
     """The state of every table of a study; ConflictError when the lake holds another study under its name."""
     inventory = take_inventory(lake, study)
-    builder_of = {table: b.NAME for b in BUILDERS for table in b.BUILDS}
-    tables = [_table_status(inventory, study, table, builder_of[table]) for table in TABLES if table in builder_of]
+    built = {table for b in BUILDERS for table in b.BUILDS}
+    tables = [_table_status(inventory, study, table) for table in TABLES if table in built]
     failed = [p for p, facts in inventory.facts.items() if facts.n_failed]
     return {
         "study": study.name,
@@ -66,11 +66,11 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:,.1f} TB"
 
 
-def _table_status(inventory: Inventory, study: Study, table: str, builder: str) -> dict[str, Any]:
-    planned = {p for unit in inventory.units[builder] for p in unit.partitions if p.table == table}
+def _table_status(inventory: Inventory, study: Study, table: str) -> dict[str, Any]:
+    planned = {p for units in inventory.units.values() for unit in units for p in unit.partitions if p.table == table}
     present = planned & inventory.files.keys()
     stored = sum(inventory.files[p].size for p in present)
-    leads = table == next(b.BUILDS[-1] for b in BUILDERS if builder == b.NAME)
+    seconds = sum(inventory.predicted_seconds(b.NAME, study) for b in BUILDERS if b.BUILDS[-1] == table)
     return {
         "table": table,
         "planned": len(planned),
@@ -79,7 +79,7 @@ def _table_status(inventory: Inventory, study: Study, table: str, builder: str) 
         "failed": sum(inventory.facts[p].n_failed for p in present),
         "rows": sum(inventory.facts[p].rows for p in present),
         "bytes": stored,
-        "predicted_seconds": round(inventory.predicted_seconds(builder, study), 2) if leads else 0.0,
+        "predicted_seconds": round(seconds, 2),
         "predicted_bytes": _predicted_bytes(study, table, len(planned - present), stored, len(present)),
     }
 

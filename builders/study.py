@@ -16,13 +16,15 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from builders.training.registry import Algorithm
 from lake.errors import UsageError
 from lake.fingerprint import canonical, fingerprint
-from lake.tables import check_name
+from lake.partition import check_name
 
 SHIPPED = Path(__file__).parent / "studies"
 RULES = 1
 """Version of the rules that turn ids into masks, orders and weights (builders/counter.py and its users)."""
 
 ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
+REMOVALS = ("datamodel", "difference", "pixels", "features", "opponents", "unrelated")
+"""What a counterfactual may remove (builders/orders.py)."""
 
 
 class _Strict(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -46,6 +48,26 @@ class Dataset(_Strict, frozen=True):
         words = re.sub("[^a-z0-9]+", "-", self.source.lower()).strip("-")
         train, test = self.n_train or ("all" if self.n_test else None), self.n_test
         return "-".join(str(part) for part in (words, train, test) if part)
+
+
+class Removals(_Strict, frozen=True):
+    """Counterfactuals: sets to take away from the whole training set, and how often to train without them."""
+
+    targets: int = Field(0, ge=0, le=1_000_000)
+    """Test targets to check, chosen by seed; 0: none."""
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20, 40), min_length=1)
+    """How many training examples to remove."""
+    methods: tuple[Annotated[str, Field(pattern=f"^({'|'.join(REMOVALS)})$")], ...] = REMOVALS
+    """Which to remove, beside random ones of the same number (builders/orders.py)."""
+    repeats: int = Field(3, ge=1, le=1_000)
+    """Coupled models trained without each set of the datamodel's, and on everything; sets of other methods have one."""
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> "Removals":
+        for name in ("sizes", "methods"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"removals.{name} {list(getattr(self, name))} names one twice")
+        return self
 
 
 class Study(_Strict, frozen=True):
@@ -80,6 +102,9 @@ class Study(_Strict, frozen=True):
     curve: tuple[Annotated[int, Field(ge=2)], ...] = (250, 500, 1_000, 2_000)
     """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""
 
+    removals: Removals = Removals()
+    """Which counterfactuals to check by retraining. Not part of the fingerprint."""
+
     @field_validator("name")
     @classmethod
     def _name_is_allowed(cls, name: str) -> str:
@@ -92,6 +117,17 @@ class Study(_Strict, frozen=True):
                 f"partition_models {self.partition_models} is not a multiple of heldout_repeats {self.heldout_repeats}: "
                 "a held-out partition holds all repeats of its masks"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _removals_can_be_planned(self) -> "Study":
+        if self.removals.targets and self.removals.repeats > self.partition_models:
+            raise ValueError(
+                f"removals.repeats {self.removals.repeats} is above partition_models {self.partition_models}: "
+                "a partition holds all models of a removal"
+            )
+        if self.removals.targets and "difference" in self.removals.methods and "difference" not in self.estimators:
+            raise ValueError("removals.methods 'difference' needs 'difference' among the estimators")
         return self
 
     def identity(self, digest: str) -> dict[str, Any]:
@@ -154,7 +190,9 @@ def _tuples(value: Any) -> Any:
 def _explain(item: Any) -> str:
     field = ".".join(str(part) for part in item["loc"]) or "study"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), [*Study.model_fields, *Dataset.model_fields], 1)
+        near = difflib.get_close_matches(
+            str(item["loc"][-1]), [*Study.model_fields, *Dataset.model_fields, *Removals.model_fields], 1
+        )
         return f"{field} is not a field of a study" + (f"; did you mean {near[0]}?" if near else "")
     if item["type"] == "value_error":  # a rule of ours, which names the field and the value itself
         return item["msg"].removeprefix("Value error, ")

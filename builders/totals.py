@@ -19,8 +19,8 @@ from builders.regression.statistics import Totals
 from builders.study import Study
 from lake.files import explained
 from lake.fingerprint import fingerprint
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 
 HELDOUT_EVERY = 5
 """Model ids that are 4 modulo 5 choose the penalty; the pool's size is prime to it in every shipped study."""

@@ -12,8 +12,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from builders.study import Study
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from lake.dictionary import markdown
 from lake.hub import TRIES, Entry, Hub, Unsure
 from lake.mirror_state import Memory
 from lake.parquet import Facts
+from lake.partition import Partition, parse_path
 from lake.store import Lake
-from lake.tables import TABLES, Partition, parse_path
+from lake.tables import TABLES
 
 FILE = "README.md"
 START, END = "<!-- lake: made by `make push`; write above or below this part -->", "<!-- /lake -->"

@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from lake.errors import CorruptError, LakeError, UsageError
 from lake.remote_files import RemoteFiles
+from lake.schema import Table
 from lake.store import Lake
-from lake.tables import TABLES, Table
+from lake.tables import TABLES
 
 CATALOG = "lake.duckdb"
 
@@ -64,7 +65,17 @@ MACROS = {
 }
 """Scalar macros by signature."""
 
-STEPS = ("judged_masks", "asked_fits", "leading_fits", "heldout_targets", "target_lds", "fit_lds", "left_out")
+STEPS = (
+    "judged_masks",
+    "asked_fits",
+    "leading_fits",
+    "heldout_targets",
+    "target_lds",
+    "fit_lds",
+    "left_out",
+    "removal_effects",
+    "removal_drops",
+)
 """Files of lake/macros/ in an order in which each finds what it reads."""
 
 _TYPES = {

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 
 from lake.errors import UsageError
+from lake.partition import Partition, parse_path
 from lake.store import Lake
-from lake.tables import Partition, parse_path
 from lake.verify import Problem, verify
 
 Retrain = Callable[[Lake, Partition, str], Iterator[Problem]]

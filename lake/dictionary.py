@@ -1,6 +1,7 @@
 """The data dictionary as Markdown, made from lake/tables.py: README and the dataset card hold what this prints."""
 
-from lake.tables import TABLES, Table
+from lake.schema import Table
+from lake.tables import TABLES
 
 
 def markdown() -> str:

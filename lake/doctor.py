@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lake.errors import CorruptError, LakeError
+from lake.partition import Partition, parse_path
 from lake.store import Lake
-from lake.tables import FORMAT, TABLES, Partition, parse_path
+from lake.tables import FORMAT, TABLES
 
 LIBRARIES = ("duckdb", "fsspec", "huggingface_hub", "numba", "numpy", "polars", "pyarrow", "pydantic", "scikit-learn", "torch")
 LITTLE = 1_000_000_000

@@ -14,8 +14,9 @@ from lake.fingerprint import differences
 from lake.hub import Entry, Hub
 from lake.mirror_state import Memory
 from lake.parquet import Facts
+from lake.partition import Partition, parse_path
 from lake.store import Lake
-from lake.tables import TABLES, Partition, parse_path
+from lake.tables import TABLES
 
 Say = Callable[[str], None]
 

@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from lake.content import content_hash
 from lake.errors import CorruptError, LakeError
-from lake.tables import FORMAT, Partition, Table
+from lake.partition import Partition
+from lake.schema import Table
+from lake.tables import FORMAT
 
 SEAL_KEY = b"lake.seal"
 _UNSEALED = b"0" * 64

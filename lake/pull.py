@@ -19,8 +19,8 @@ from lake.files import explained
 from lake.hub import Hub
 from lake.mirror import NAMED, PULLED, Compared, Outcome, Request, Say, announce, compare, summary
 from lake.mirror_state import Memory, alone
+from lake.partition import parse_path
 from lake.store import Lake, validate
-from lake.tables import parse_path
 
 THREADS = 8
 

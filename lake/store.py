@@ -23,8 +23,10 @@ from lake.content import content_hash
 from lake.errors import ConflictError, CorruptError, LakeError, UsageError
 from lake.files import LocalFiles, Stat
 from lake.parquet import Facts
+from lake.partition import Partition, check_name, parse_path
 from lake.remote_files import RemoteFiles
-from lake.tables import TABLES, Partition, Table, check_name, parse_path
+from lake.schema import Table
+from lake.tables import TABLES
 
 
 @dataclass(frozen=True)

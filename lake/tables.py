@@ -1,119 +1,22 @@
-"""The tables of a lake: one schema each, with the meaning and unit of every column, and how a partition is named.
+"""The tables of a lake: one schema each, with the meaning and unit of every column.
 
 This module is the data dictionary. The README, the dataset card, the views' comments and the checks are made from it, so a
 new table or column is declared here and nowhere else. Ids are positions from 0; a value that does not exist is NULL, never
-NaN. Encodings are explicit because every reader we support must open every file: DuckDB cannot read BYTE_STREAM_SPLIT on
-float16, fixed-size binary of two widths cannot be read as one dataset by pyarrow, and dictionary pages cost bytes on ids.
+NaN.
 """
-
-import re
-from dataclasses import dataclass, field
-from functools import cache
 
 import pyarrow as pa
 
-from lake.errors import UsageError
+from lake.schema import Column, Table
 
 FORMAT = 1
 """Version of the file format; a lake written by a newer one is refused."""
-
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-SPLIT_WORDS = frozenset(["train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation"])
-_PATH = re.compile(r"(?P<table>[a-z]+)/(?P<key>[a-z]+)=(?P<value>[^/]+)/(?P<role>[a-z][a-z0-9-]*)-(?P<index>\d{5,})\.parquet")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: Arrow type, what it means, its unit, and the Parquet encoding where the default is not best."""
-
-    name: str
-    type: pa.DataType
-    meaning: str
-    unit: str = ""
-    nullable: bool = False
-    encoding: str | None = None
-
-    @property
-    def field(self) -> pa.Field:
-        """The Arrow field, meaning left out: metadata would change the schema between versions."""
-        return pa.field(self.name, self.type, self.nullable)
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: what a row is, its columns, its sort key, and the hive key that its folders carry."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-    sort: tuple[str, ...]
-    hive_key: str = "study"
-    row_group: int = 122_880
-    schema: pa.Schema = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "schema", pa.schema([c.field for c in self.columns]))
-
-
-@dataclass(frozen=True, order=True)
-class Partition:
-    """One file of a table: the unit that is built, published and mirrored. `value` is the study's or dataset's name."""
-
-    table: str
-    value: str
-    role: str
-    index: int
-
-    def __post_init__(self) -> None:
-        if self.table not in TABLES:
-            raise UsageError(f"no table {self.table!r}; there are {', '.join(TABLES)}")
-        check_name(self.value, TABLES[self.table].hive_key)
-        check_name(self.role, "role")
-        if not 0 <= self.index < 10**9:
-            raise UsageError(f"partition index {self.index} is not between 0 and 10^9")
-
-    @property
-    def name(self) -> str:
-        """`<role>-<NNNNN>`, the file name without its ending."""
-        return f"{self.role}-{self.index:05d}"
-
-    @property
-    def path(self) -> str:
-        """Path inside the lake: `<table>/<hive key>=<value>/<role>-<NNNNN>.parquet`."""
-        return f"{self.table}/{TABLES[self.table].hive_key}={self.value}/{self.name}.parquet"
-
-
-def parse_path(path: str) -> Partition | None:
-    """The partition that `path` names, or None for a file that is not one of ours."""
-    match = _PATH.fullmatch(path)
-    if match is None or match["table"] not in TABLES or match["key"] != TABLES[match["table"]].hive_key:
-        return None
-    try:
-        partition = Partition(match["table"], match["value"], match["role"], int(match["index"]))
-    except UsageError:
-        return None
-    return partition if partition.path == path else None
-
-
-@cache
-def check_name(name: str, what: str) -> str:
-    """`name`, or UsageError: names are lower-case words joined by '-', and no word is one that the Hub reads as a split.
-
-    Words end at digits too, as they do for the Hub: `cifar10test` holds `test`.
-    """
-    if not NAME.fullmatch(name) or len(name) > 64:
-        raise UsageError(
-            f"{what} {name!r} is not allowed: use 1 to 64 of a-z, 0-9 and single '-', a letter first (such as cifar10-half)"
-        )
-    if words := SPLIT_WORDS.intersection(re.split(r"[^a-z]+", name)):
-        raise UsageError(f"{what} {name!r} holds the word {min(words)!r}, which Hub readers take for a split: choose another")
-    return name
-
 
 _STUDY = Column("study_id", pa.string(), "name of the study")
 _FIT = Column("fit", pa.string(), "name of the fit: estimator and number of models, `lasso-05000`")
 _SPLIT = Column("split", pa.string(), "`test` or `train`: which examples the targets are")
 _HALVES = pa.list_(pa.field("element", pa.float16(), nullable=False))
+_INTEGERS = pa.list_(pa.field("element", pa.int32(), nullable=False))
 _FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
 
 
@@ -147,7 +50,7 @@ TABLES: dict[str, Table] = {
             "a random subset of the training set",
             (
                 _STUDY,
-                Column("role", pa.string(), "`fit` (fitted on), `heldout` (judged on) or `removal` (counterfactual)"),
+                Column("role", pa.string(), "`fit` (fitted on), `heldout` (judged on) or `removal-...` (counterfactual)"),
                 _id("mask_id", "position of the mask in its role"),
                 Column("alpha", pa.float64(), "share of training examples included", "fraction"),
                 Column("design", pa.string(), "`fixed` (exact size) or `bernoulli` (each example by itself)"),
@@ -287,6 +190,29 @@ TABLES: dict[str, Table] = {
             ),
             ("fit", "split", "mask_id"),
             row_group=256,
+        ),
+        Table(
+            "removals",
+            "a predicted counterfactual: a target whose margin should change when a set is removed from all training examples",
+            (
+                _STUDY,
+                Column(
+                    "role", pa.string(), "role of its retrains, `removal-` and a word for the plan's targets, sizes and fit"
+                ),
+                _id("removal_id", "mask_id of its retrains, which targets share when the set is random; 0 is nothing removed"),
+                _id("target_id", "position of the test target"),
+                Column(
+                    "method",
+                    pa.string(),
+                    "what was removed: `random`, or the first by `datamodel`, `difference`, `pixels`, `features`, ...",
+                ),
+                _id("k", "how many training examples were removed"),
+                Column("removed", _INTEGERS, "train_id of each"),
+                Column("predicted_change", pa.float32(), "minus the sum of their weights", "logit"),
+                Column("curved_change", pa.float32(), "the same through the parabola from predicted to actual margin", "logit"),
+                Column("fit", pa.string(), "the fit that predicts"),
+            ),
+            ("role", "removal_id", "target_id"),
         ),
     )
 }

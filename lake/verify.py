@@ -13,8 +13,9 @@ from lake import parquet
 from lake.content import content_hash
 from lake.errors import CorruptError, LakeError, UsageError
 from lake.parquet import Facts
+from lake.partition import Partition, parse_path
 from lake.store import Lake, validate
-from lake.tables import TABLES, Partition, parse_path
+from lake.tables import TABLES
 
 DeepCheck = Callable[[Lake, dict[Partition, Facts]], Iterator["Problem"]]
 """A check of all partitions of one study or dataset at once."""

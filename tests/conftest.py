@@ -14,8 +14,9 @@ from hypothesis import settings
 
 from lake.fingerprint import fingerprint
 from lake.parquet import Facts
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 os.environ.update(  # the Hub's client reads its settings when it is imported
     HF_HUB_DISABLE_XET="1",

@@ -11,16 +11,13 @@ A model is a pure function of (seed, init_id, order_id, role, mask): its result 
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from builders import counter
 from builders.training.interface import Data, Group, Logits, Trainer, standardised
+from builders.training.patchnet_kernel import descend, predict
 from builders.training.registry import PatchNet as Recipe
-from builders.training.simd import LANES, aligned, exp, product
-
-ROWS = 16
-"""Rows that a weight gradient sums at a time: their deltas stay in the first cache, which is worth 1.3 to 1.5 times."""
+from builders.training.simd import LANES, aligned
 
 
 @dataclass(frozen=True)
@@ -77,21 +74,31 @@ def prepare(recipe: Recipe, data: Data) -> Trainer:
     side, _, channels = data.train_images.shape[1:]
     net = network(recipe, side, channels, data.n_classes)
     tables = [patches(images, recipe, net) for images in standardised(data)]
-    labels = data.train_labels.astype(np.int32)
     layers = np.array([net.rows, net.fans, net.widths], np.int64)
-    scratch = [aligned(_activations(net, recipe.batch)) for _ in range(2)] + [aligned(net.n_weights) for _ in range(2)]
+    acts = aligned(_activations(net, recipe.batch))
 
     def train(group: Group) -> Logits:
         logits = [np.empty((-(-group.n_models // LANES) * LANES, len(t), data.n_classes), np.float32) for t in tables]
         for first in range(0, group.n_models, LANES):
             part = group.take(np.minimum(np.arange(first, first + LANES), group.n_models - 1))
-            weights = initial_weights(net, part)
-            _train(tables[0], labels, layers, *orders(recipe, part), weights, recipe.batch, *_constants(recipe), *scratch)
+            weights = trained(recipe, net, tables[0], data.train_labels, part)
             for table, out in zip(tables, logits, strict=True):
-                _predict(table, layers, weights, recipe.batch, scratch[0], out[first : first + LANES])
+                predict(table, layers, weights, recipe.batch, acts, out[first : first + LANES])
         return Logits(*(out[: group.n_models] for out in logits))
 
     return train
+
+
+def trained(
+    recipe: Recipe, net: Network, table: NDArray[np.float32], labels: NDArray[np.int64], group: Group
+) -> NDArray[np.float32]:
+    """Weights [n_weights * LANES] of a group of LANES models after training on first-layer inputs `table` [n, ...]."""
+    layers = np.array([net.rows, net.fans, net.widths], np.int64)
+    scratch = [aligned(_activations(net, recipe.batch)) for _ in range(2)] + [aligned(net.n_weights) for _ in range(2)]
+    weights = initial_weights(net, group)
+    stream, classes = orders(recipe, group), labels.astype(np.int32)
+    descend(table, classes, layers, *stream, weights, recipe.batch, *_constants(recipe), *scratch)
+    return weights
 
 
 def initial_weights(net: Network, group: Group) -> NDArray[np.float32]:
@@ -152,141 +159,3 @@ def _block_order(side: int, levels: int) -> NDArray[np.int64]:
         grid = np.moveaxis(blocks, 2, 1)
         grid = grid.reshape(half, half, -1)
     return grid.ravel()
-
-
-@njit(nogil=True, cache=True)
-def _forward(acts, layers, weights, batch):
-    """Fill `acts` layer after layer from its first batch * rows[0] * fans[0] vectors."""
-    a, w = 0, 0
-    for i in range(layers.shape[1]):
-        rows, fan, width = batch * layers[0, i], layers[1, i], layers[2, i]
-        c = a + rows * fan * LANES
-        product(
-            acts,
-            a,
-            fan * LANES,
-            LANES,
-            weights,
-            w,
-            width * LANES,
-            LANES,
-            acts,
-            c,
-            width * LANES,
-            LANES,
-            rows,
-            width,
-            fan,
-            False,
-        )
-        w += fan * width * LANES
-        last = i + 1 == layers.shape[1]
-        bias, span = weights[w : w + width * LANES], width * LANES
-        for r in range(rows):
-            row = acts[c + r * span : c + (r + 1) * span]
-            if last:
-                for q in range(span):
-                    row[q] += bias[q]
-            else:
-                for q in range(span):
-                    value = row[q] + bias[q]
-                    row[q] = np.float32(0) if value < 0 else value
-        w += width * LANES
-        a = c
-
-
-@njit(nogil=True, cache=True)
-def _softmax_gradient(logits, labels, order, at, batch, classes, smoothing, out):
-    """Gradient of the mean smoothed cross-entropy over the batch: (softmax - target) / batch, into `out`."""
-    low, scale = smoothing / np.float32(classes), np.float32(1) / np.float32(batch)
-    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    for b in range(batch):
-        base = b * classes * LANES
-        for q in range(LANES):
-            top[q], total[q] = logits[base + q], np.float32(0)
-        for c in range(1, classes):
-            for q in range(LANES):
-                top[q] = max(top[q], logits[base + c * LANES + q])
-        for c in range(classes):
-            for q in range(LANES):
-                p = exp(logits[base + c * LANES + q] - top[q])
-                out[base + c * LANES + q] = p
-                total[q] += p
-        for c in range(classes):
-            for q in range(LANES):
-                out[base + c * LANES + q] = (out[base + c * LANES + q] / total[q] - low) * scale
-        for q in range(LANES):
-            out[base + labels[order[q, at + b]] * LANES + q] -= (np.float32(1) - smoothing) * scale
-
-
-@njit(nogil=True, cache=True)
-def _backward(acts, deltas, layers, weights, gradient, batch):
-    """Fill `gradient` from `deltas`, whose last layer is set; deltas of earlier layers are computed on the way."""
-    w, c = weights.size, acts.size
-    for i in range(layers.shape[1] - 1, -1, -1):
-        rows, fan, width = batch * layers[0, i], layers[1, i], layers[2, i]
-        span = width * LANES
-        w, c = w - (fan + 1) * span, c - rows * span
-        a = c - rows * fan * LANES
-        for r in range(0, rows, ROWS):
-            some, x, d = min(ROWS, rows - r), a + r * fan * LANES, c + r * span
-            product(acts, x, LANES, fan * LANES, deltas, d, span, LANES, gradient, w, span, LANES, fan, width, some, r > 0)
-        bias = gradient[w + fan * span : w + (fan + 1) * span]
-        bias[:] = np.float32(0)
-        for r in range(rows):
-            row = deltas[c + r * span : c + (r + 1) * span]
-            for q in range(span):
-                bias[q] += row[q]
-        if i > 0:
-            product(deltas, c, span, LANES, weights, w, LANES, span, deltas, a, fan * LANES, LANES, rows, fan, width, False)
-            delta, value = deltas[a:c], acts[a:c]
-            for q in range(delta.size):  # a product, not a branch: signs are unpredictable, and a branch costs 30 times more
-                delta[q] *= np.float32(value[q] > 0)
-
-
-@njit(nogil=True, cache=True)
-def _gather(table, order, at, batch, acts):
-    """Put the rows of the batch's examples into the first layer's input, one lane a model."""
-    width = table.shape[1]
-    for b in range(batch):
-        rows = order[:, at + b]
-        for q in range(LANES):
-            row, base = table[rows[q]], b * width * LANES + q
-            for d in range(width):
-                acts[base + d * LANES] = row[d]
-
-
-@njit(nogil=True, cache=True)
-def _train(table, labels, layers, order, rates, weights, batch, momentum, decay, smoothing, acts, deltas, gradient, velocity):
-    """Train LANES models in place: `weights` [n_weights * LANES]; the four scratch arrays are overwritten."""
-    velocity[:] = np.float32(0)
-    classes = layers[2, -1]
-    out = acts.size - batch * classes * LANES
-    for step in range(rates.shape[0]):
-        _gather(table, order, step * batch, batch, acts)
-        _forward(acts, layers, weights, batch)
-        _softmax_gradient(acts[out:], labels, order, step * batch, batch, classes, smoothing, deltas[out:])
-        _backward(acts, deltas, layers, weights, gradient, batch)
-        rate = rates[step]
-        for p in range(0, weights.size, LANES):
-            for q in range(LANES):
-                g = gradient[p + q] + decay * weights[p + q]
-                v = momentum * velocity[p + q] + g
-                velocity[p + q] = v
-                weights[p + q] -= rate[q] * (g + momentum * v)
-
-
-@njit(nogil=True, cache=True)
-def _predict(table, layers, weights, batch, acts, logits):
-    """Logits [LANES, n, classes] of every row of `table`."""
-    classes, n = layers[2, -1], table.shape[0]
-    order = np.empty((LANES, batch), np.int32)
-    for first in range(0, n, batch):
-        order[:] = np.minimum(np.arange(first, first + batch), n - 1).astype(np.int32)
-        _gather(table, order, 0, batch, acts)
-        _forward(acts, layers, weights, batch)
-        out = acts.size - batch * classes * LANES
-        for b in range(min(batch, n - first)):
-            for c in range(classes):
-                for q in range(LANES):
-                    logits[q, first + b, c] = acts[out + (b * classes + c) * LANES + q]

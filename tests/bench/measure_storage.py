@@ -13,7 +13,8 @@ from timing import Row, faster
 
 from builders import datasets, study
 from lake.parquet import Facts, write
-from lake.tables import TABLES, Partition
+from lake.partition import Partition
+from lake.tables import TABLES
 
 FILES = 4_700
 """Partitions of a paper-sized lake: 300,000 models in partitions of 256, four tables."""

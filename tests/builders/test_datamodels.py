@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from builders import datamodels, masks
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 FITS = ["lasso-00048", "difference-00048"]
 SIZES = {"test": 20, "train": 60}

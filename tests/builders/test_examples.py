@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from builders import datasets, examples
-from lake.tables import Partition
+from lake.partition import Partition
 
 
 def test_images_and_labels_come_back_in_order(built, small):

@@ -18,8 +18,8 @@ import builders
 from builders import datamodels, datasets, loop, margins
 from builders.plan import take_inventory
 from lake.errors import ConflictError, CorruptError, IncompleteError, LakeError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 
 ADDED = {"examples": 1, "masks": 4, "margins": 4, "weights": 2, "predictions": 4, "fits": 4}
 

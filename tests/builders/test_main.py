@@ -12,7 +12,7 @@ import builders
 from builders import study
 from builders.__main__ import cores, seconds_of, shard_of
 from lake.errors import UsageError
-from lake.tables import Partition
+from lake.partition import Partition
 
 COMMANDS = ("build-missing", "status", "studies")
 

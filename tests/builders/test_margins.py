@@ -10,7 +10,7 @@ import pytest
 from builders import datasets, margins, masks
 from builders.training.interface import Group, Logits
 from lake.errors import LakeError
-from lake.tables import Partition
+from lake.partition import Partition
 
 MODELS = 16
 

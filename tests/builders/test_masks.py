@@ -8,7 +8,7 @@ import pytest
 
 from builders import masks, study
 from lake.errors import UsageError
-from lake.tables import Partition
+from lake.partition import Partition
 
 N, M = 200, 4_000
 

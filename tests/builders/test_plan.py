@@ -8,7 +8,7 @@ from builders import plan
 from builders.plan import BUILDERS, take_inventory
 from builders.training.registry import PRIOR_SECONDS
 from lake.errors import ConflictError
-from lake.tables import Partition
+from lake.partition import Partition
 
 
 def test_every_need_is_built_by_a_builder_before(study_of):

@@ -5,7 +5,7 @@ import pytest
 from builders.progress import Progress
 from builders.unit import Unit
 from lake.errors import LakeError
-from lake.tables import Partition
+from lake.partition import Partition
 
 
 def unit(index: int, rows: int = 16) -> Unit:

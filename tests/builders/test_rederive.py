@@ -9,8 +9,9 @@ import pytest
 
 from builders import rederive
 from lake import parquet
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 from lake.verify import SET_ASIDE, quarantine, verify
 
 FIT = [Partition("margins", "small", "fit", i) for i in range(3)]

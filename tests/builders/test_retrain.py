@@ -10,8 +10,9 @@ from huggingface_hub import HfApi
 from lake import parquet
 from lake.check import check
 from lake.errors import ConflictError, UsageError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 FIT = Partition("margins", "small", "fit", 1)
 

@@ -12,8 +12,9 @@ import pytest
 from builders import masks, totals
 from builders.regression import Totals, statistics
 from lake.errors import LakeError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 SPLITS = ("test", "train")
 

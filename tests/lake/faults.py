@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from lake.errors import ConflictError
 from lake.fingerprint import fingerprint
 from lake.parquet import Facts
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 Publish = Callable[[Lake, Partition, pa.Table, Facts], bool]
 

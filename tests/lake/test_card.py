@@ -11,9 +11,10 @@ import yaml
 
 from lake import card
 from lake.mirror import Request
+from lake.partition import Partition
 from lake.push import push
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 PATHS = ["masks/study=half/fit-00000.parquet", "margins/study=half/fit-00000.parquet"]
 

@@ -10,8 +10,9 @@ import pytest
 
 from lake.catalog import CATALOG, DERIVED, connect, only_reads, write_catalog
 from lake.errors import CorruptError, LakeError, UsageError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 MASKS = Partition("masks", "half", "fit", 0)
 COLUMNS = "select table_name, column_name, data_type from duckdb_columns() where not internal order by all"

@@ -3,7 +3,7 @@
 import pytest
 
 from lake.doctor import LIBRARIES, examine
-from lake.tables import Partition
+from lake.partition import Partition
 
 MASKS = Partition("masks", "half", "fit", 0)
 

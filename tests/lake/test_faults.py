@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 from lake.verify import verify
 
 KILLS, RACES, WRITERS = 40, 50, 4

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from lake.errors import CorruptError, LakeError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import Partition
 from lake.verify import verify
 
 MASKS = Partition("masks", "half", "fit", 0)

@@ -11,7 +11,7 @@ import pytest
 from lake import verify
 from lake.__main__ import app
 from lake.cli import run
-from lake.tables import Partition
+from lake.partition import Partition
 
 FIT = Partition("masks", "half", "fit", 0)
 REPOSITORY = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ from lake import push as pushing
 from lake.errors import CorruptError, IncompleteError, LakeError, UsageError
 from lake.mirror import Request, classify
 from lake.mirror_state import Memory
+from lake.partition import Partition
 from lake.pull import diff, pull
 from lake.push import push
 from lake.store import Lake
-from lake.tables import Partition
 from lake.verify import verify
 
 PATH = "masks/study=half/fit-00000.parquet"

@@ -37,7 +37,7 @@ def command(server, tmp_path):
 @pytest.fixture
 def filled(lake, rows_of, facts_of):
     """A lake of a few partitions."""
-    from lake.tables import Partition
+    from lake.partition import Partition
 
     for index in range(N):
         partition = Partition("masks", "half", "fit", index)

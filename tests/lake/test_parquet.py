@@ -15,7 +15,8 @@ from lake import parquet
 from lake.content import content_hash
 from lake.errors import CorruptError, LakeError
 from lake.parquet import Facts
-from lake.tables import FORMAT, TABLES, Partition
+from lake.partition import Partition
+from lake.tables import FORMAT, TABLES
 
 MARGINS = Partition("margins", "half", "fit", 0)
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from lake.catalog import connect
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 Rows = list[dict[str, object]]
 

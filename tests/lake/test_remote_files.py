@@ -11,10 +11,11 @@ import pytest
 from lake.catalog import connect, write_catalog
 from lake.errors import ConflictError, LakeError, UsageError
 from lake.mirror import Request
+from lake.partition import Partition
 from lake.pull import pull
 from lake.push import push
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 from lake.verify import quarantine, verify
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,9 @@ import pytest
 from lake.catalog import connect, write_catalog
 from lake.content import content_hash
 from lake.errors import ConflictError, CorruptError, LakeError, UsageError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 MASKS, MARGINS, FITS = (Partition(table, "half", "fit", 0) for table in ("masks", "margins", "fits"))
 

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lake.errors import UsageError
-from lake.tables import NAME, SPLIT_WORDS, TABLES, Partition, check_name, parse_path
+from lake.partition import NAME, SPLIT_WORDS, Partition, check_name, parse_path
+from lake.tables import TABLES
 
 WORDS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
 NAMES = st.lists(WORDS, min_size=1, max_size=4).map("-".join)

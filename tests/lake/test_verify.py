@@ -10,8 +10,9 @@ import pytest
 
 from lake import parquet, verify
 from lake.errors import CorruptError, UsageError
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 from lake.verify import SET_ASIDE, Problem
 
 FIT, HELDOUT = Partition("masks", "half", "fit", 0), Partition("masks", "half", "heldout", 0)

@@ -12,7 +12,8 @@ import pytest
 
 from lake import Lake, connect
 from lake.parquet import Facts
-from lake.tables import TABLES, Partition
+from lake.partition import Partition
+from lake.tables import TABLES
 from queries.run import find, run
 
 Row = dict[str, Any]
@@ -46,6 +47,7 @@ DEFAULTS: dict[str, Row] = {
     },
     "weights": {"study_id": "toy", "fit": "lasso-00004", "split": "test"},
     "predictions": {"study_id": "toy", "fit": "lasso-00004", "split": "test"},
+    "removals": {"study_id": "toy", "fit": "lasso-00004", "k": 1, "method": "datamodel", "removed": [0]},
 }
 
 

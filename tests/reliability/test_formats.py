@@ -54,7 +54,7 @@ def test_a_changed_byte_in_it_is_found(kept):
 
 
 def test_one_of_the_next_format_is_refused_with_the_version_it_needs(lake, rows_of, facts_of):
-    from lake.tables import Partition
+    from lake.partition import Partition
 
     partition = Partition("masks", "half", "fit", 0)
     lake.publish(partition, rows_of(partition), facts_of(partition, format=FORMAT + 1, code="9.9.0"))

@@ -17,8 +17,9 @@ from lake import verify
 from lake.content import content_hash
 from lake.fingerprint import fingerprint
 from lake.parquet import Facts
+from lake.partition import Partition
 from lake.store import Lake
-from lake.tables import TABLES, Partition
+from lake.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 

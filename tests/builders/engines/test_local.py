@@ -14,7 +14,7 @@ import builders
 from builders.engines.local import ENVIRONMENT, Pool, attempt
 from builders.unit import Unit
 from lake.errors import ConflictError, LakeError
-from lake.tables import Partition
+from lake.partition import Partition
 
 WORK = """
     import os
@@ -76,7 +76,7 @@ def test_the_very_first_worker_of_a_process_is_deaf_to_ctrl_c(own, tmp_path):
     code = f"""
 from builders.engines.local import Pool
 from builders.unit import Unit
-from lake.tables import Partition
+from lake.partition import Partition
 import {name}
 if __name__ == "__main__":
     with Pool({name}.work, 2) as pool:

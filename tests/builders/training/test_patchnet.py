@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from builders import counter, datasets, study
 from builders.training import patchnet
 from builders.training.interface import Data, Group, standardised
+from builders.training.patchnet_kernel import descend
 from builders.training.registry import PatchNet
 from builders.training.simd import LANES, aligned, exp, product
 
@@ -194,7 +195,7 @@ def _train_from(data: Data, weights: np.ndarray) -> np.ndarray:
     layers = np.array([net.rows, net.fans, net.widths], np.int64)
     scratch = [aligned(patchnet._activations(net, 25)) for _ in range(2)] + [aligned(net.n_weights) for _ in range(2)]
     constants = patchnet._constants(RECIPE)
-    patchnet._train(
+    descend(
         table, data.train_labels.astype(np.int32), layers, *patchnet.orders(RECIPE, part), weights, 25, *constants, *scratch
     )
     return weights.reshape(-1, LANES)

@@ -10,7 +10,7 @@ from builders.study import Dataset
 from builders.training.interface import Group
 from builders.training.registry import MODULES, PRIOR_SECONDS, Algorithm
 from lake.errors import UsageError
-from lake.tables import Partition
+from lake.partition import Partition
 
 OWN = """
     import numpy as np

@@ -14,7 +14,7 @@ from builders.training.interface import Data, Group
 from builders.training.registry import Algorithm
 from builders.training.sklearn_classifier import LOWEST, outputs
 from lake.errors import UsageError
-from lake.tables import Partition
+from lake.partition import Partition
 
 TREE = {"estimator": "sklearn.tree:DecisionTreeClassifier", "parameters": {"max_features": 4, "max_depth": 8}}
 BAYES = {"estimator": "sklearn.naive_bayes:GaussianNB"}

@@ -1,0 +1,129 @@
+"""Which training examples a counterfactual removes first: an order of them for each target and method.
+
+- `datamodel`: largest weight first (Ilyas et al. 2022 section 4.1), `opponents`: most negative weight first;
+- `difference`: largest difference of means first: the empirical influence of Feldman and Zhang (arXiv 2008.03703);
+- `pixels`, `features`: nearest first among those of the target's class, by pixels or by the last hidden layer of networks
+  trained on everything: the baseline that rivals attribution methods (Singla et al., arXiv 2311.03386);
+- `unrelated`: of the target's class with weights nearest 0, which should change nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from builders import counter, datasets
+from builders.study import Study
+from builders.training.embedding import embed
+from builders.training.interface import Data, Group, standardised
+from lake.partition import Partition
+from lake.store import Lake
+
+NETWORKS = 4
+"""Full-data networks whose hidden layers give `features`: the first base models of the retrains."""
+
+Distances = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What orders are made from: a study's data, the targets in question [n_targets] and their weights [n_targets, n_train]."""
+
+    study: Study
+    targets: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    differences: NDArray[np.float64] | None
+    """Differences of means, when an order by them is asked for."""
+
+    @cached_property
+    def data(self) -> Data:
+        """The study's dataset."""
+        return datasets.load(self.study.dataset)
+
+    @cached_property
+    def of_class(self) -> NDArray[np.bool_]:
+        """Which training examples have the class of which target [n_targets, n_train]."""
+        return self.data.test_labels[self.targets][:, None] == self.data.train_labels[None]
+
+
+def order(evidence: Evidence, method: str, k: int) -> NDArray[np.int64]:
+    """The first `k` training examples to remove for each target [n_targets, k], ties by position."""
+    return np.argsort(_PRICES[method](evidence), axis=1, kind="stable")[:, :k]
+
+
+def dense_weights(lake: Lake, fit: Partition, targets: NDArray[np.int64], n_train: int) -> NDArray[np.float64]:
+    """Weights of a fit on test targets [n_targets, n_train]."""
+    rows = lake.read(fit, ["split", "target_id", "train_id", "weight"])
+    rows = rows.filter(pc.equal(rows["split"], "test"))  # pyright: ignore[reportAttributeAccessIssue]
+    target, train, weight = (rows[name].to_numpy() for name in ("target_id", "train_id", "weight"))
+    place = np.full(max(int(target.max(initial=0)), int(targets.max())) + 1, -1)
+    place[targets] = np.arange(len(targets))
+    chosen = place[target] >= 0
+    found = np.zeros((len(targets), n_train))
+    found[place[target[chosen]], train[chosen]] = weight[chosen]
+    return found
+
+
+def base_init(study: Study) -> int:
+    """The first initialisation of retrains: outside the pool and the held-out models'."""
+    return study.pool + study.heldout_masks * study.heldout_repeats
+
+
+def _by_weight(evidence: Evidence) -> Distances:
+    return -evidence.weights
+
+
+def _by_opposition(evidence: Evidence) -> Distances:
+    return evidence.weights
+
+
+def _by_difference(evidence: Evidence) -> Distances:
+    if evidence.differences is None:
+        raise ValueError("an order by difference of means needs them in the evidence")
+    return -evidence.differences
+
+
+def _by_pixels(evidence: Evidence) -> Distances:
+    train, test = (images.reshape(len(images), -1).astype(np.float64) for images in standardised(evidence.data))
+    return _others_last(_squared(test[evidence.targets], train), evidence.of_class)
+
+
+def _by_features(evidence: Evidence) -> Distances:
+    ids = np.arange(NETWORKS)
+    whole = np.ones((NETWORKS, len(evidence.data.train_labels)), bool)
+    group = Group(evidence.study.seed, "removal", whole, base_init(evidence.study) + ids, ids)
+    pairs = zip(*embed(evidence.study.algorithm, evidence.data, group), strict=True)
+    apart = [_squared(test[evidence.targets].astype(np.float64), train.astype(np.float64)) for train, test in pairs]
+    return _others_last(np.sum([each / max(each.mean(), 1e-300) for each in apart], axis=0), evidence.of_class)
+
+
+def _by_indifference(evidence: Evidence) -> Distances:
+    word = counter.words(
+        evidence.study.seed, "removal/unrelated", evidence.targets[:, None], np.arange(evidence.weights.shape[1])
+    )
+    tie = counter.uniform(word) * 1e-9
+    return _others_last(np.abs(evidence.weights) + tie, evidence.of_class)
+
+
+def _squared(a: Distances, b: Distances) -> Distances:
+    """Squared Euclidean distances [n_a, n_b] of rows."""
+    return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
+
+
+def _others_last(distances: Distances, first: NDArray[np.bool_]) -> Distances:
+    """Distances with those that are not `first` moved behind all others."""
+    return distances + np.where(first, 0, 1 + distances.max())
+
+
+_PRICES: dict[str, Callable[[Evidence], Distances]] = {
+    "datamodel": _by_weight,
+    "difference": _by_difference,
+    "pixels": _by_pixels,
+    "features": _by_features,
+    "opponents": _by_opposition,
+    "unrelated": _by_indifference,
+}
+"""For each method a number that is smallest for the example to remove first [n_targets, n_train]."""

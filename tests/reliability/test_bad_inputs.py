@@ -1,0 +1,212 @@
+"""B1-B3, B7-B11, B13 beyond what each module tests for itself: bad files and texts are refused by name, and run nothing."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from world import ROOT, audit, build, frozen, masks, small, stored
+
+from lake import parquet
+from lake.catalog import connect
+from lake.errors import CorruptError, LakeError
+from lake.store import Lake
+from lake.tables import TABLES
+from lake.verify import quarantine, verify
+from queries.run import run, shipped
+
+FIRST = masks(0)[0]
+
+
+@pytest.fixture
+def two(lake):
+    """A lake of two partitions."""
+    for index in (0, 1):
+        lake.publish(*masks(index))
+    return lake
+
+
+def test_every_length_of_a_cut_file_is_named_set_aside_and_the_rest_answers(two, tally):
+    whole = (two.root / FIRST.path).read_bytes()
+    lengths = range(0, len(whole), 97)
+    for length in lengths:
+        (two.root / FIRST.path).write_bytes(whole[:length])
+        problems = verify(two)
+        assert [p.path for p in problems] == [FIRST.path]
+        quarantine(two, problems)
+        assert connect(two.root).execute("select count(*) from masks").fetchone() == (3,)
+        tally(bad_tried=1, refused=1)
+    assert len(lengths) >= 20
+
+
+def test_flipped_bits_are_found_and_readers_alone_would_miss_many(two, tally):
+    path, rng = two.root / FIRST.path, np.random.default_rng(3)
+    whole, missed = path.read_bytes(), 0
+    expected = two.read(FIRST)
+    for number in range(200):
+        at = rng.integers(len(whole)) if number % 2 else len(whole) - 1 - rng.integers(len(whole) // 2)
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << rng.integers(8)]) + whole[at + 1 :])
+        assert [p.path for p in verify(two)] == [FIRST.path]
+        try:
+            missed += pq.ParquetFile(path).read().replace_schema_metadata() is not expected
+        except (pa.ArrowException, OSError, ValueError):
+            continue
+    tally(bad_tried=200, refused=200)
+    assert missed > 20  # the control: without the seal
+
+
+class _Canary:
+    def __reduce__(self):
+        return os.mkdir, (f"{os.environ['CANARY']}",)
+
+
+@pytest.fixture
+def canary(tmp_path, monkeypatch):
+    """Bytes of a pickle that makes a folder when it is loaded, and that folder."""
+    folder = tmp_path / "canary"
+    monkeypatch.setenv("CANARY", str(folder))
+    return pickle.dumps(_Canary()), folder
+
+
+def test_no_pickle_is_run_wherever_it_lies(tmp_path, canary, tally):
+    data, folder = canary
+    lake = Lake(tmp_path / "lake")
+    build(lake, small())
+    before = stored(lake)
+    hidden = [path for path in (lake.root / ".lake").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".npz" for path in hidden)
+    for path in hidden:
+        path.write_bytes(data)
+    bad = lake.root / "weights/study=small/lasso-00048.parquet"
+    bad.write_bytes(data)
+    problems = audit(lake)
+    assert [p.path for p in problems] == [str(bad.relative_to(lake.root))]
+    quarantine(lake, problems)
+    build(lake, small())
+    assert stored(lake) == before
+    assert not folder.exists()
+    tally(bad_tried=len(hidden) + 1, refused=len(hidden) + 1)
+    pickle.loads(data)  # the control
+    assert folder.exists()
+
+
+def test_an_arrow_extension_with_a_pickle_is_not_run(two, canary, tally):
+    data, folder = canary
+    metadata = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": data}
+    fields = [f.with_metadata(metadata) for f in TABLES["masks"].schema]
+    path = two.root / FIRST.path
+    path.unlink()
+    facts = masks(0)[2].to_json()
+    pq.write_table(masks(0)[1].cast(pa.schema(fields)).replace_schema_metadata({"lake": facts, "lake.seal": "0" * 64}), path)
+    assert audit(two)
+    assert connect(two.root).execute("select count(*) from masks").fetchone() == (6,)
+    assert not folder.exists()
+    tally(bad_tried=1, refused=1)
+
+
+@pytest.mark.parametrize("name", [".staging", ".quarantine"])
+def test_a_hidden_folder_that_is_a_link_leads_nowhere(two, tmp_path, name, tally):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for file in ("mine.lock", "mine.txt", "mine"):
+        (outside / file).write_text("precious")
+    for path in (two.root / name).glob("*"):
+        path.unlink()
+    if (two.root / name).exists():
+        (two.root / name).rmdir()
+    (two.root / name).symlink_to(outside)
+    with frozen(outside):
+        for work in (two.files.sweep, lambda: two.publish(*masks(2)), lambda: two.quarantine(FIRST)):
+            with pytest.raises(CorruptError, match="is a link"):
+                work()
+            tally(bad_tried=1, refused=1)
+    assert verify(two) == []
+
+
+def test_a_pipe_in_staging_does_not_hang_the_sweep(two):
+    os.mkfifo(two.root / ".staging" / "x.lock")
+    two.files.sweep()
+    assert two.publish(*masks(2)).new
+
+
+STRINGS = [
+    *("'", "''", "';", "'; drop view masks; --", '"', '";', "`", "--", "/*", "*/", "?", "$1", "$study", "{}", "{0}", "%s", "%"),
+    *("\\", "\\'", "\n", "\r\n", "\t", "\0", "\x1b[2J", "null", "true", "0", "-1", "1e400", "nan", "read_text('/etc/passwd')"),
+    *(
+        "' union select 1 --",
+        "x' or '1'='1",
+        "$$",
+        "$$; select 1; $$",
+        "\u202e",
+        "\ufeff",
+        "\U0001f600",
+        "e\u0301",
+        "__import__",
+    ),
+]
+
+
+def _ask(lake: Lake, texts: list[str], tally) -> None:
+    connection = connect(lake.root, locked=True)
+    expected = connection.execute("select count(*), (select count(*) from fits) from masks").fetchall()
+    with frozen(lake.root):
+        for query in shipped().values():
+            for param in query.params:
+                for text in texts:
+                    given = {p.name: "0" for p in query.params if p.default is None} | {param.name: text}
+                    try:
+                        run(connection, query, given)
+                    except LakeError:
+                        tally(refused=1)
+                    tally(bad_tried=1)
+    assert connection.execute("select count(*), (select count(*) from fits) from masks").fetchall() == expected
+
+
+def test_sql_in_a_parameter_is_a_value(sample, tally):
+    _ask(sample, STRINGS[:4], tally)
+
+
+@pytest.mark.slow
+def test_every_string_in_every_parameter_is_a_value(sample, tally):
+    rng = np.random.default_rng(0)
+    made = ["".join(rng.choice(STRINGS, 4)) for _ in range(160)]
+    _ask(sample, [*STRINGS, *made, "'" * 1_000_000], tally)
+
+
+BOMB = """
+import resource, sys, time
+from lake.catalog import connect
+from lake.errors import LakeError
+from lake.store import Lake
+from lake.verify import verify
+lake = Lake(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for problem in verify(lake, deep=True):
+    print(problem)
+print("grew by", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_small_file_of_very_many_rows_is_refused_before_it_is_unpacked(two, tally):
+    """200 kB that open to 400 MB: judged by rows and width, for the footer's own sizes say nothing."""
+    n = 12_000_000
+    path = two.root / FIRST.path
+    path.unlink()
+    partition, rows, facts = masks(0)
+    columns = [
+        pa.repeat(pa.scalar(v, f.type), n) for v, f in zip(rows.slice(0, 1).to_pylist()[0].values(), rows.schema, strict=True)
+    ]
+    parquet.write(pa.table(columns, schema=rows.schema), TABLES["masks"], facts, path)
+    assert path.stat().st_size < 2_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, str(two.root)], capture_output=True, text=True, check=True, cwd=ROOT, timeout=100
+    )
+    *problems, grew = done.stdout.splitlines()
+    assert len(problems) == 1
+    assert partition.path in problems[0]
+    assert int(grew.split()[-1]) < 300
+    tally(bad_tried=1, refused=1)
