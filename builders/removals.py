@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from builders import counter, datasets, orders
 from builders.study import Study
-from builders.totals import read_models
 from builders.unit import Unit
 from lake.errors import UsageError
 from lake.fingerprint import fingerprint
@@ -130,6 +129,8 @@ def _curves(lake: Lake, study: Study, chosen: NDArray[np.int64], weights: NDArra
 
     Least squares of fit models' margins on predicted margin and its square, in the units of the full-data prediction.
     """
+    from builders.totals import read_models  # imports the solvers
+
     predicted, actual = [], []
     for index in _fit_indices(study):
         models = read_models(lake, study, index, ("test",))

@@ -101,7 +101,6 @@ class Study(_Strict, frozen=True):
     """Estimators to fit. Not part of the fingerprint."""
     curve: tuple[Annotated[int, Field(ge=2)], ...] = (250, 500, 1_000, 2_000)
     """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""
-
     removals: Removals = Removals()
     """Which counterfactuals to check by retraining. Not part of the fingerprint."""
 

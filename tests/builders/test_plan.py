@@ -12,7 +12,7 @@ from lake.partition import Partition
 
 
 def test_every_need_is_built_by_a_builder_before(study_of):
-    chosen, built = study_of(models=200, heldout_masks=9), set()
+    chosen, built = study_of(models=200, heldout_masks=9, removals={"targets": 3}), set()
     for builder in BUILDERS:
         units = builder.plan(chosen)
         for unit in units:
@@ -24,9 +24,10 @@ def test_every_need_is_built_by_a_builder_before(study_of):
     assert len(built) == len({p.path for p in built})
 
 
-def test_a_plan_looks_at_nothing_but_the_study(small, monkeypatch):
+def test_a_plan_looks_at_nothing_but_the_study(study_of, monkeypatch):
     monkeypatch.setattr("builders.datasets.load", None)
-    first, second = ([builder.plan(small) for builder in BUILDERS] for _ in range(2))
+    chosen = study_of(removals={"targets": 3})
+    first, second = ([builder.plan(chosen) for builder in BUILDERS] for _ in range(2))
     assert first == second
 
 
@@ -37,7 +38,7 @@ def test_a_plan_of_more_models_holds_that_of_fewer(study_of):
 
 def test_an_inventory_tells_present_from_missing(built, lake, small, study_of, build_missing):
     whole = take_inventory(built, small)
-    assert [whole.missing(b.NAME) for b in BUILDERS] == [[], [], [], []]
+    assert [whole.missing(b.NAME) for b in BUILDERS] == [[]] * len(BUILDERS)
     more = take_inventory(built, study_of(models=64))
     assert [u.partitions[0] for u in more.missing("margins")] == [Partition("margins", "small", "fit", 3)]
     none = take_inventory(lake, small)
@@ -61,7 +62,12 @@ def test_seconds_come_from_what_was_measured_and_from_a_prior_before(built, lake
 
 
 def test_the_number_of_models_and_the_estimators_are_no_conflict(built, study_of):
-    for changes in ({"models": 480}, {"estimators": ["ridge"]}, {"curve": [7]}):
+    for changes in (
+        {"models": 480},
+        {"estimators": ["ridge"]},
+        {"curve": [7]},
+        {"removals": {"targets": 3, "methods": ["pixels"]}},
+    ):
         assert take_inventory(built, study_of(**changes)).facts
 
 

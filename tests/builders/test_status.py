@@ -12,7 +12,7 @@ from builders.training.registry import PRIOR_SECONDS
 from lake.tables import TABLES
 
 KEYS = ["table", "planned", "present", "missing", "failed", "rows", "bytes", "predicted_seconds", "predicted_bytes"]
-PLANNED = {"examples": 1, "masks": 4, "margins": 4, "fits": 4, "weights": 2, "predictions": 4}
+PLANNED = {"examples": 1, "masks": 4, "margins": 4, "fits": 4, "weights": 2, "predictions": 4, "removals": 0}
 ROWS = {"examples": 80, "masks": 52, "margins": 64, "fits": 200, "predictions": 24}
 
 FAILING = """
@@ -40,7 +40,7 @@ def test_the_json_has_the_documented_keys_and_nothing_else_is_on_stdout(built, c
     assert ended.code == 0
     assert ended.err == ""
     assert list(found) == ["study", "fingerprint", "lake", "tables", "failures"]
-    assert [list(row) for row in found["tables"]] == [KEYS] * 6
+    assert [list(row) for row in found["tables"]] == [KEYS] * len(TABLES)
     assert [row["table"] for row in found["tables"]] == list(TABLES)
     assert (found["study"], found["lake"], found["failures"]) == ("small", str(built.root), [])
     assert all(isinstance(row[key], int | float) for row in found["tables"] for key in KEYS[1:])
@@ -72,7 +72,7 @@ def test_a_half_built_lake_says_what_is_there_and_what_the_rest_costs(built, lak
     found = by_table(status.status(lake, small))
     assert {name: (row["present"], row["missing"]) for name, row in found.items()} == {
         **{"examples": (1, 0), "masks": (2, 2), "margins": (2, 2)},
-        **{"fits": (0, 4), "weights": (0, 2), "predictions": (0, 4)},
+        **{"fits": (0, 4), "weights": (0, 2), "predictions": (0, 4), "removals": (0, 0)},
     }
     margins = found["margins"]
     assert margins["rows"] == 32

@@ -53,7 +53,7 @@ def test_every_field_has_its_meaning_below_it(module):
 
 def test_defaults_are_the_digits_study_in_full():
     shipped = study.load("digits")
-    bare = Study.model_validate({"name": "digits", "algorithm": {"name": "patchnet"}})
+    bare = Study.model_validate({"name": "digits", "algorithm": {"name": "patchnet"}, "removals": {"targets": 100}})
     assert bare == shipped
     assert hash(bare) == hash(shipped)
 
@@ -188,8 +188,8 @@ def test_the_fingerprint_of_a_shipped_study_is_pinned(name, pinned):
     assert chosen.fingerprint(datasets.digest(chosen.dataset)) == pinned
 
 
-@pytest.mark.parametrize("changes", [{"models": 96}, {"estimators": ["lasso"]}, {"curve": []}])
-def test_how_many_models_and_which_estimators_are_no_part_of_the_fingerprint(study_of, changes):
+@pytest.mark.parametrize("changes", [{"models": 96}, {"estimators": ["lasso"]}, {"curve": []}, {"removals": {"repeats": 2}}])
+def test_how_many_models_and_what_is_asked_of_them_are_no_part_of_the_fingerprint(study_of, changes):
     assert study_of(**changes).fingerprint("d") == study_of().fingerprint("d")
     assert study_of(**changes) != study_of()
 
@@ -215,7 +215,7 @@ def test_every_field_that_changes_numbers_changes_the_fingerprint(study_of, chan
 
 
 def test_every_field_is_known_to_change_numbers_or_not():
-    free = {"name", "models", "estimators", "curve"}
+    free = {"name", "models", "estimators", "curve", "removals"}
     assert {field for change in CHANGES for field in change} == set(Study.model_fields) - free
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-ROLE = "removal-00000"
+ROLE = "removal"
 
 
 def lake_with(lake_of, removals, before, after):
@@ -62,16 +62,14 @@ def test_counterfactual_of_a_lake_worked_by_hand(toy, ask):
 
 
 def test_absolute_drops_are_those_of_the_margins(toy, ask):
-    one = ask(toy, "counterfactual", relative=False)[0]
+    one = ask(toy, "counterfactual", relative="false")[0]
     assert one["observed_drop"] == pytest.approx((1 + 2 + 6) / 3)
-    assert ask(toy, "counterfactual", relative=False)[2]["observed_drop"] == pytest.approx(1 / 3)
+    assert ask(toy, "counterfactual", relative="false")[2]["observed_drop"] == pytest.approx(1 / 3)
 
 
 def test_a_model_that_failed_takes_its_repeat_along(toy, ask, lake_of):
-    rows = [row for row in toy_rows(toy) if True]
-    failed = [
-        {**row, "status": "failed", "test_margin": None} if (row["mask_id"], row["repeat"]) == (0, 1) else row for row in rows
-    ]
+    broken = {"status": "failed", "test_margin": None}
+    failed = [{**row, **(broken if (row["mask_id"], row["repeat"]) == (0, 1) else {})} for row in toy_rows(toy)]
     removals = toy_rows(toy, "removals")
     half = lake_of(removals=removals, margins=failed)
     assert {row["repeats"] for row in ask(half, "counterfactual")} == {1}
