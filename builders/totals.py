@@ -28,6 +28,12 @@ HELDOUT_EVERY = 5
 POOL_LIMIT = 1_024
 """Larger pools are summed as one group: nobody has the models to take a mean out for each of so many."""
 
+BATCH_BYTES = 2 << 30
+"""Margins added at a time: partitions are small, and a pass over a large cross product costs as much as reading it."""
+
+KEEP_BYTES = 4 << 30
+"""Larger totals are not kept: at n = 50,000 they are 28 GB, and models are read again as fast."""
+
 MODELS_AN_INIT = 4
 """With fewer models for each initialisation than this, taking out its mean costs more than it brings."""
 
@@ -45,16 +51,21 @@ def blocked(pair: Pair) -> Pair:
 def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> Pair:
     """(fit part, held-out part) of the models with id below `n_models`, targets of the given splits side by side."""
     done, pair = _newest(lake, study, n_models, splits)
-    first = done // study.partition_models
-    for index in range(first, -(-n_models // study.partition_models)):
-        pair = _add_partition(lake, study, index, (done, n_models), splits, pair)
+    batch: list[dict[str, NDArray]] = []
+    last = -(-n_models // study.partition_models) - 1
+    for index in range(done // study.partition_models, last + 1):
+        batch.append(_inside(read_models(lake, study, index, splits), done, n_models))
+        if index == last or sum(models["margins"].nbytes for models in batch) >= BATCH_BYTES:
+            pair, batch = _add_models(study, batch, pair), []
     if pair is None:
         raise ValueError(f"totals of {n_models} models were asked for; at least one is needed")
     return pair
 
 
 def keep(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], pair: Pair) -> None:
-    """Keep totals for the next fit, and drop older ones of the same study."""
+    """Keep totals for the next fit, and drop older ones of the same study; totals too large to be worth it are not kept."""
+    if sum(part.cross.nbytes + part.pairs.nbytes for part in pair) > KEEP_BYTES:
+        return
     final = _path(lake, study, n_models, splits)
     with explained(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -91,18 +102,23 @@ def _sizes(study: Study) -> dict[str, int]:
     return {"test": len(data.test_labels), "train": len(data.train_labels)}
 
 
-def _add_partition(
-    lake: Lake, study: Study, index: int, bounds: tuple[int, int], splits: tuple[str, ...], pair: Pair | None
-) -> Pair:
-    models = read_models(lake, study, index, splits)
+def _inside(models: dict[str, NDArray], first: int, end: int) -> dict[str, NDArray]:
+    """Those of the models whose ids are from `first` to before `end`."""
+    rows = (models["ids"] >= first) & (models["ids"] < end)
+    return {name: column[rows] for name, column in models.items()}
+
+
+def _add_models(study: Study, batch: list[dict[str, NDArray]], pair: Pair | None) -> Pair:
     if pair is None:
-        shape = _sizes(study)["train"], models["margins"].shape[1], _groups(study)
+        shape = _sizes(study)["train"], batch[0]["margins"].shape[1], _groups(study)
         pair = statistics.empty(*shape), statistics.empty(*shape)
-    inside = (models["ids"] >= bounds[0]) & (models["ids"] < bounds[1])
-    apart = models["ids"] % HELDOUT_EVERY == HELDOUT_EVERY - 1
-    for totals, rows in zip(pair, (inside & ~apart, inside & apart), strict=True):
-        group = models["init_ids"][rows] % _groups(study)
-        statistics.add(totals, models["masks"][rows], models["margins"][rows], group)
+    for totals, heldout in zip(pair, (False, True), strict=True):
+        parts = []
+        for models in batch:
+            rows = (models["ids"] % HELDOUT_EVERY == HELDOUT_EVERY - 1) == heldout
+            groups = models["init_ids"][rows] % _groups(study)
+            parts.append((models["masks"][rows], models["margins"][rows], groups))
+        statistics.add_parts(totals, parts)
     return pair
 
 

@@ -8,7 +8,8 @@ the estimators that do. For fixed-size subsets it tends to n / (n - 1) times the
 import numpy as np
 
 from builders.regression.fit import Fit, finish, joined, judge
-from builders.regression.statistics import Centred, Totals, centred, pooled
+from builders.regression.moments import Centred, centred
+from builders.regression.statistics import Totals, pooled
 
 
 def difference(fit: Totals, heldout: Totals, whole: Totals | None = None, *, threads: int = 1) -> Fit:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from builders.regression.statistics import Centred, Totals, check_alike, plus
+from builders.regression.moments import Centred
+from builders.regression.statistics import Totals, check_alike, plus
 
 
 @dataclass(frozen=True)

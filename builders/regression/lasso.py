@@ -15,7 +15,8 @@ import numpy as np
 
 from builders.regression.descent import refine, select
 from builders.regression.fit import Fit, finish, joined, judge
-from builders.regression.statistics import Centred, Totals, centred
+from builders.regression.moments import Centred, centred
+from builders.regression.statistics import Totals
 
 MAX_KKT = 3e-5  # accuracy bar: violation of the optimality conditions, share of lambda_max
 MAX_GAP = 2e-4  # accuracy bar: duality gap, share of the objective of zero weights

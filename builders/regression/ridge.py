@@ -8,7 +8,8 @@ One eigendecomposition serves all lambdas and targets. Where datamodels are not 
 import numpy as np
 
 from builders.regression.fit import Fit, finish, joined, judge
-from builders.regression.statistics import Centred, Totals, centred
+from builders.regression.moments import Centred, centred
+from builders.regression.statistics import Totals
 
 
 def ridge(

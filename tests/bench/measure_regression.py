@@ -15,7 +15,8 @@ from timing import Row, faster, in_turns
 
 from builders import regression
 from builders.regression import lasso
-from builders.regression.statistics import Centred, Totals, centred
+from builders.regression.moments import Centred, centred
+from builders.regression.statistics import Totals
 
 N_TRAIN, N_MODELS, TARGETS, SOME, MAX_GAP = 1_000, 5_000, 60, 15, 2e-4
 GRID = np.geomspace(1, 1e-2, 30)

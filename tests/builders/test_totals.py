@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,9 @@ def fresh(built_copy: Lake) -> Lake:
 
 def same(ours: totals.Pair, theirs: totals.Pair) -> bool:
     return all(
-        getattr(a, f.name).tobytes() == getattr(b, f.name).tobytes()
+        getattr(a, name).tobytes() == getattr(b, name).tobytes()
         for a, b in zip(ours, theirs, strict=True)
-        for f in fields(Totals)
+        for name in (*statistics.SUMS, "gram")
     )
 
 
@@ -193,3 +193,17 @@ def test_initialisations_with_too_few_models_are_fitted_as_one_group():
     nothing = statistics.empty(8, 2, 5)
     assert [part.n_inits for part in totals.blocked((few, nothing))] == [1, 1]
     assert [part.n_inits for part in totals.blocked((enough, nothing))] == [5, 5]
+
+
+def test_partitions_are_added_alike_in_batches_of_any_size(fresh, small, monkeypatch):
+    at_once = totals.of_models(fresh, small, 48, SPLITS)
+    monkeypatch.setattr(totals, "BATCH_BYTES", 1)
+    assert same(totals.of_models(fresh, small, 48, SPLITS), at_once)
+
+
+def test_totals_too_large_to_keep_are_made_again(fresh, small, monkeypatch):
+    monkeypatch.setattr(totals, "KEEP_BYTES", 1_000)
+    found = totals.of_models(fresh, small, 48, SPLITS)
+    totals.keep(fresh, small, 48, SPLITS, found)
+    assert not list((fresh.root / ".lake").rglob("*.npz"))
+    assert same(totals.of_models(fresh, small, 48, SPLITS), found)

@@ -5,7 +5,7 @@ import pytest
 
 from builders.regression import empty
 from builders.regression.fit import finish, joined, judge
-from builders.regression.statistics import centred
+from builders.regression.moments import centred
 
 
 def test_skill_from_sums_is_skill_from_rows(models):

@@ -10,7 +10,7 @@ from sklearn.linear_model import Lasso, lasso_path
 
 from builders.regression import plus
 from builders.regression.lasso import MAX_GAP, MAX_KKT, Path, _refit, certify, choose, lasso
-from builders.regression.statistics import centred
+from builders.regression.moments import centred
 
 
 def split(models):

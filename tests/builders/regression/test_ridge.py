@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from builders.regression.moments import centred
 from builders.regression.ridge import ridge
-from builders.regression.statistics import centred
 
 
 def split(models):
