@@ -11,11 +11,12 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from builders import datasets, turns
-from builders.engines import local
+from builders import datasets, engines, turns
+from builders.engines import Window
 from builders.plan import BUILDERS, identity, present, take_inventory
 from builders.progress import Progress
 from builders.study import Study
@@ -38,13 +39,15 @@ class Options:
     """How to build; nothing here changes a number."""
 
     workers: int = 1
-    """Processes; 1 builds in this one."""
+    """Processes; 1 builds in this one. On a cluster: units at once, 0 for as many as it has room for."""
     seconds: float | None = None
     """Budget: no unit is started that is not expected to end within it."""
     shard: tuple[int, int] = (1, 1)
     """(i, n): build the masks and margins whose partition index is i - 1 modulo n."""
     turn: bool = False
     """Only one turn among machines that share a mirror (builders/turns.py): those masks and margins, or others' of them."""
+    engine: str = "local"
+    """Where: `local`, `ray` or `slurm` (builders/engines)."""
 
 
 @dataclass
@@ -71,11 +74,13 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
     started, report = time.monotonic(), Report()
     inventory = take_inventory(lake, study)
     todo = {builder.NAME: inventory.missing(builder.NAME) for builder in BUILDERS}
-    report.predicted = sum(inventory.predicted_seconds(name, study) for name in todo) / options.workers
-    if any(todo.values()):
-        lake.files.sweep()
+    if not any(todo.values()):
+        return report
+    lake.files.sweep()
     turn = _turn(todo, options)
-    with local.Pool(partial(build_unit, str(lake.root), study), options.workers) as pool:
+    root = str(lake.root.absolute() if isinstance(lake.root, Path) else lake.root)
+    with engines.start(options.engine, lake, partial(build_unit, root, study), options.workers) as engine:
+        report.predicted = sum(inventory.predicted_seconds(name, study) for name in todo) / engine.workers
         for name, units in todo.items():
             there = set(present(lake, study)) if units else set()
             ready = [u for u in units if there.issuperset(u.needs) and (_key(u) in turn if turn else _mine(u, options.shard))]
@@ -83,9 +88,8 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
             deadline = started + options.seconds if options.seconds is not None else float("inf")
             progress.begin(name, len(ready), rows, unit_name="models" if name in PARTITIONED[1:] else "rows")
             latest = started + turns.SECONDS if turn else float("inf")
-            in_time = partial(_in_time, deadline=deadline, rate=rate, latest=latest)
             done = 0
-            for unit, outcome in pool.run(ready, in_time, here=rate * rows < QUICK_SECONDS):
+            for unit, outcome in engine.run(ready, Window(rate, deadline, latest), here=rate * rows < QUICK_SECONDS):
                 done += 1
                 _note(report, unit, outcome)
                 progress.advance(name, unit, outcome)
@@ -161,11 +165,6 @@ def _key(unit: Unit) -> tuple[str, str | int]:
     """Role and index, equal for a unit of masks and the unit of margins on them; the label of any other unit."""
     first = unit.partitions[0]
     return (first.role, first.index) if unit.builder in PARTITIONED else (unit.builder, unit.label)
-
-
-def _in_time(unit: Unit, deadline: float, rate: float, latest: float) -> bool:
-    now = time.monotonic()
-    return now < latest and now + rate * unit.rows <= deadline
 
 
 def _note(report: Report, unit: Unit, outcome: list[Facts] | Exception) -> None:

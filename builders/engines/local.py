@@ -8,20 +8,22 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
+from builders.engines import ENVIRONMENT, Window, Work
 from builders.unit import Unit
 from lake.errors import LakeError
+from lake.store import Lake
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_CBWR": "COMPATIBLE"}
-"""Set before a worker starts: one thread a process, and matrix products of MKL that do not depend on memory alignment."""
 
-Work = Callable[[Unit], Any]
+def start(lake: Lake, work: Work, workers: int) -> "Pool":
+    """Workers on this machine, at least one."""
+    return Pool(work, max(1, workers))
 
 
 class Pool:
@@ -41,21 +43,21 @@ class Pool:
         for worker in self.started:
             worker.process.join()
 
-    def run(self, units: Sequence[Unit], may_start: Callable[[Unit], bool], here: bool = False) -> Iterator[tuple[Unit, Any]]:
-        """Yield (unit, result of the work or the exception it raised) as units end; units that may not start are left out.
+    def run(self, units: Sequence[Unit], window: Window, here: bool = False) -> Iterator[tuple[Unit, Any]]:
+        """Yield (unit, outcome) as units end, as every engine does; one worker is this process.
 
-        `here` builds them in this process. Only exceptions of the work are caught: an interrupt goes up.
+        Only exceptions of the work are caught: an interrupt goes up.
         """
         if here or self.workers <= 1:
-            yield from ((unit, attempt(self.work, unit)) for unit in units if may_start(unit))
+            yield from run_here(self.work, units, window)
         else:
-            yield from self._run_processes(list(units), may_start)
+            yield from self._run_processes(list(units), window)
 
-    def _run_processes(self, units: list[Unit], may_start: Callable[[Unit], bool]) -> Iterator[tuple[Unit, Any]]:
+    def _run_processes(self, units: list[Unit], window: Window) -> Iterator[tuple[Unit, Any]]:
         while True:
             while units and self._busy() < self.workers:
                 unit = units.pop(0)
-                if may_start(unit):
+                if window.may_start(unit):
                     self._idle().hand(unit)
             if not self._busy():
                 return
@@ -75,6 +77,11 @@ class Pool:
         if idle is None:
             self.started.append(idle := _Worker(self.work))
         return idle
+
+
+def run_here(work: Work, units: Sequence[Unit], window: Window) -> Iterator[tuple[Unit, Any]]:
+    """Build in this process, one unit after another."""
+    yield from ((unit, attempt(work, unit)) for unit in units if window.may_start(unit))
 
 
 def attempt(work: Work, unit: Unit) -> Any:

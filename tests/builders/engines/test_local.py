@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import builders
-from builders.engines.local import ENVIRONMENT, Pool, attempt
+from builders.engines import ENVIRONMENT, Window, start
+from builders.engines.local import Pool, attempt
 from builders.unit import Unit
 from lake.errors import ConflictError, LakeError
 from lake.partition import Partition
+from lake.store import Lake
 
 WORK = """
     import os
@@ -42,15 +45,11 @@ def units(*kinds: str) -> list[Unit]:
     return [Unit(kind, (Partition("masks", "small", "fit", i),), rows=i) for i, kind in enumerate(kinds)]
 
 
-def always(unit: Unit) -> bool:
-    return True
-
-
 def test_workers_that_die_are_named_and_the_rest_is_built(own):
     work = importlib.import_module(own(WORK)).work
     with Pool(work, 2) as pool:
         kinds = ["fine", "killed", "fine", "odd", "exits", "fine", "fine"]
-        ended = {unit.rows: outcome for unit, outcome in pool.run(units(*kinds), always)}
+        ended = {unit.rows: outcome for unit, outcome in pool.run(units(*kinds), Window())}
         assert sorted(ended) == list(range(7))
         assert [ended[i][0] for i in (0, 2, 5, 6)] == [0, 2, 5, 6]
         assert "its worker died (SIGKILL: often the system is out of memory, try fewer workers)" in str(ended[1])
@@ -64,7 +63,7 @@ def test_workers_that_die_are_named_and_the_rest_is_built(own):
             os.kill(process, signal.SIGKILL)
         for child in multiprocessing.active_children():
             child.join(10 if child.pid in processes else 0)
-        again = [outcome for _, outcome in pool.run(units("fine", "fine", "fine"), always)]
+        again = [outcome for _, outcome in pool.run(units("fine", "fine", "fine"), Window())]
         assert sorted(rows for rows, *_ in again) == [0, 1, 2]
         assert not processes & {process for _, process, *_ in again}
         assert {(threads, blocked) for *_, threads, blocked in again} == {("1", True)}  # a Ctrl-C is for the parent
@@ -74,13 +73,14 @@ def test_workers_that_die_are_named_and_the_rest_is_built(own):
 def test_the_very_first_worker_of_a_process_is_deaf_to_ctrl_c(own, tmp_path):
     name = own(WORK)
     code = f"""
+from builders.engines import Window
 from builders.engines.local import Pool
 from builders.unit import Unit
 from lake.partition import Partition
 import {name}
 if __name__ == "__main__":
     with Pool({name}.work, 2) as pool:
-        print([outcome[3] for _, outcome in pool.run([Unit("fine", (Partition("masks", "small", "fit", 0),))], lambda unit: True)])
+        print([outcome[3] for _, outcome in pool.run([Unit("fine", (Partition("masks", "small", "fit", 0),))], Window())])
 """
     (tmp_path / "first.py").write_text(code)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(builders.__file__).parents[1]), str(tmp_path)))}
@@ -92,23 +92,29 @@ def test_work_that_may_not_start_is_left_out_and_one_worker_is_this_process(own)
     work = importlib.import_module(own(WORK)).work
     for pool, here in ((Pool(work, 1), False), (Pool(work, 2), True)):
         with pool:
-            ended = list(pool.run(units(*["fine"] * 4), lambda unit: unit.rows % 2 == 0, here=here))
-        assert [(unit.rows, outcome[0]) for unit, outcome in ended] == [(0, 0), (2, 2)]
+            window = Window(rate=1_000.0, deadline=time.monotonic() + 1_500)
+            ended = list(pool.run(units(*["fine"] * 4), window, here=here))
+        assert [(unit.rows, outcome[0]) for unit, outcome in ended] == [(0, 0), (1, 1)]
         assert {outcome[1] for _, outcome in ended} == {os.getpid()}
         assert not pool.started
 
 
 def test_units_may_start_as_late_as_the_one_before_ended(own):
-    work, asked = importlib.import_module(own(WORK)).work, []
-    with Pool(work, 1) as pool:
-        for unit, _ in pool.run(units("fine", "fine", "fine"), lambda unit: asked.append(unit.rows) is None):
+    asked = []
+
+    class Asked(Window):
+        def may_start(self, unit: Unit) -> bool:
+            return asked.append(unit.rows) is None
+
+    with Pool(importlib.import_module(own(WORK)).work, 1) as pool:
+        for unit, _ in pool.run(units("fine", "fine", "fine"), Asked()):
             assert asked == list(range(unit.rows + 1))
 
 
 def test_an_interrupt_goes_up(own):
     work = importlib.import_module(own(WORK)).work
     with Pool(work, 1) as pool, pytest.raises(KeyboardInterrupt):
-        list(pool.run(units("interrupted"), always))
+        list(pool.run(units("interrupted"), Window()))
 
 
 def test_what_work_raises_is_one_line_with_its_place():
@@ -124,5 +130,5 @@ def test_what_work_raises_is_one_line_with_its_place():
 
 
 def test_libraries_are_told_to_use_one_thread(own):
-    Pool(importlib.import_module(own(WORK)).work, 1)
+    start("local", Lake(""), importlib.import_module(own(WORK)).work, 1)
     assert {name: os.environ[name] for name in ENVIRONMENT} == ENVIRONMENT
