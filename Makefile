@@ -77,10 +77,10 @@ bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps 
 	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"
 
 test: $(READY) ## Run the tests. [T=tests/lake] for some of them.
-	@$(PYTHON) -m pytest -m "not slow and not gpu" $(if $(T),"$$T")
+	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not slow and not gpu" $(if $(T),"$$T")
 
-test-long: $(READY) ## Run every test, the slow ones too.
-	@$(PYTHON) -m pytest -m "not gpu"
+test-long: $(READY) ## Run every test, the slow ones too (hours); its closing line is kept in build/reliability.json.
+	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not gpu" --closing-line build/reliability.json
 
 lint: $(READY) ## Check style and format with ruff.
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .

@@ -68,7 +68,8 @@ def folder(tmp_path):
     """A copy of the code and of the mirror's tests."""
     for part in ("lake", "tests/lake"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("tests/conftest.py", "pyproject.toml"):
+    (tmp_path / "tests/reliability").mkdir()
+    for file in ("tests/conftest.py", "tests/reliability/closing_line.py", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path
 
