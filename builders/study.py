@@ -36,18 +36,33 @@ class Dataset(_Strict, frozen=True):
     """Which images, in which order."""
 
     source: str = "digits"
-    """A shipped source (builders/datasets.py) or `module:function` that returns builders.training.interface.Data."""
+    """A shipped source, `hub:owner/name`, `torchvision:NAME`, `folder:path`, or `module:function` that returns
+    builders.training.interface.Data (builders/datasets)."""
+    side: int | None = Field(default=None, ge=4, le=1_024)
+    """Crop and resize images of a hub:, torchvision: or folder: source to squares of so many pixels."""
+    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=2)
+    """Keep the images of these classes only, which become 0, 1, ... in this order; all when left out."""
     n_train: int | None = Field(default=None, ge=2, le=10_000_000)
-    """Keep the first so many training images; all when left out."""
+    """Keep the first so many training images (of the kept classes); all when left out."""
     n_test: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Keep the first so many test images; all when left out."""
+    """Keep the first so many test images (of the kept classes); all when left out."""
+
+    @field_validator("classes")
+    @classmethod
+    def _no_class_twice(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if len(set(classes or ())) < len(classes or ()):
+            raise ValueError(f"classes {list(classes or ())} name one twice")
+        return classes
 
     @property
     def name(self) -> str:
-        """The hive value of its examples: source and sizes, for example `digits-200-100` or `digits-all-100`."""
-        words = re.sub("[^a-z0-9]+", "-", self.source.lower()).strip("-")
+        """The hive value of its examples: source, side, classes and sizes, for example `cifar10-c0-c1-1000-400`."""
+        form, _, rest = self.source.partition(":")
+        source = f"{form}-{Path(rest).name}" if form == "folder" else self.source
+        words = re.sub("[^a-z0-9]+", "-", source.lower()).strip("-")
+        side = [f"{self.side}px"] if self.side else []
         train, test = self.n_train or ("all" if self.n_test else None), self.n_test
-        return "-".join(str(part) for part in (words, train, test) if part)
+        return "-".join(str(part) for part in (words, *side, *(f"c{c}" for c in self.classes or ()), train, test) if part)
 
 
 class Removals(_Strict, frozen=True):

@@ -80,10 +80,10 @@ def test_the_digest_covers_class_names_and_split(data):
 
 @pytest.mark.parametrize("name", ["train_images", "train_labels", "test_images", "test_labels"])
 def test_a_shipped_source_that_changed_is_refused(monkeypatch, name):
-    whole = datasets.digits()
+    whole = datasets.digits.load()
     split, kind = name.split("_")
     other = changed(whole, split, kind, (5, 2, 2, 0) if kind == "images" else (5,))
-    monkeypatch.setitem(datasets.SOURCES, "digits", (lambda: other, datasets.SOURCES["digits"][1]))
+    monkeypatch.setitem(datasets.SOURCES, "digits", replace(datasets.SOURCES["digits"], load=lambda: other))
     with pytest.raises(UsageError, match=r"^dataset digits: its images, labels or order changed \(digest "):
         datasets.load.__wrapped__(Dataset(n_train=50))
 
@@ -143,7 +143,7 @@ def test_a_dataset_of_ones_own_works_from_a_file_to_datamodels(own, lake, study_
 @pytest.mark.parametrize(
     ("source", "wanted"),
     [
-        ("cifar", "no dataset 'cifar': shipped are digits; or name a `module:function` of yours"),
+        ("cifar", "no dataset 'cifar': shipped are digits, cifar10; or name hub:owner/name"),
         ("no_such_module:load", "cannot load 'no_such_module:load' .*No module named"),
         ("OWN:nothing", "cannot load 'own.*:nothing' .*has no attribute 'nothing'"),
         ("OWN:number", "'own.*:number' is a int, not callable"),

@@ -1,46 +1,51 @@
 """Datasets by name: ordered images and labels in memory, and a digest that changes when a pixel, label or position does.
 
 A shipped source has its digest pinned here, so a study on it can be planned without loading it, and a source whose images or
-order changed under a known name is refused instead of mixed in. A new dataset is one function that returns Data, and one
-line in SOURCES; a user's own is named as `module:function` in the study file.
+order changed under a known name is refused instead of mixed in. A new shipped dataset is one module whose `load` returns
+Data, and one line in SOURCES. Others are named in the study file: `hub:owner/name`, `torchvision:NAME`, `folder:path`, or a
+user's own `module:function`.
 """
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from builders import counter
+from builders.datasets import cache, cifar10, digits, hub, vision
+from builders.datasets.subsets import subset
 from builders.study import Dataset
 from builders.training.interface import Data
 from builders.training.registry import load_object
 from lake.errors import UsageError
 
 
-def digits() -> Data:
-    """scikit-learn's 1,797 handwritten digits (8 x 8, 10 classes): 1,000 to train on and 797 to test on.
+@dataclass(frozen=True)
+class Source:
+    """A shipped dataset: how it is loaded, its digest, and whether its decoded images are kept between runs."""
 
-    The order is a fixed permutation; the 17 grey levels are spread over 0 to 255. Source: Alpaydin and Kaynak, Optical
-    Recognition of Handwritten Digits, UCI (1998), as scikit-learn ships it.
-    """
-    from sklearn.datasets import load_digits
-
-    raw: Any = load_digits()
-    order = np.argsort(counter.words(0, "digits", np.arange(len(raw.target))))
-    images = np.rint(raw.images[order] * 255 / 16).astype(np.uint8)[..., None]
-    labels = raw.target[order].astype(np.int64)
-    return Data(images[:1000], labels[:1000], images[1000:], labels[1000:], tuple(str(d) for d in range(10)))
+    load: Callable[[], Data]
+    digest: str
+    kept: bool = False
 
 
-SOURCES: dict[str, tuple[Callable[[], Data], str]] = {
-    "digits": (digits, "ee37159952f1bbb9178c4b57c60a3eb1ca86ab912490c52ec4471e8e9b8f713d"),
+SOURCES: dict[str, Source] = {
+    "digits": Source(digits.load, "ee37159952f1bbb9178c4b57c60a3eb1ca86ab912490c52ec4471e8e9b8f713d"),
+    "cifar10": Source(cifar10.load, "dbce77647b10397be720ecfa883af788c54ceb610829d4e2f3f9e711403cffad", kept=True),
 }
-"""Function and pinned digest of each shipped source."""
+"""The shipped datasets by name."""
+
+FORMS: dict[str, Callable[[str, int | None], Data]] = {
+    "hub": hub.from_hub,
+    "torchvision": vision.from_torchvision,
+    "folder": lambda path, side: vision.from_folder(Path(path).expanduser(), side),
+}
+"""How `form:name` is loaded: functions of the name and the side to resize to."""
 
 PINNED = {
-    "digits": SOURCES["digits"][1],
+    **{name: source.digest for name, source in SOURCES.items()},
     "digits-200-100": "dfc09937dee7555352458fc2c3675e5f1a02e16b23423619bb2bccf1a1a6637f",
 }
 """Digests by dataset name, so that a plan needs no images."""
@@ -49,20 +54,39 @@ PINNED = {
 @lru_cache(maxsize=2)
 def load(dataset: Dataset) -> Data:
     """Images and labels of a dataset, checked; UsageError when the source is unknown, damaged or not what its name pins."""
+    return check(subset(check(_whole(dataset), dataset.source), dataset), dataset.name)
+
+
+def _whole(dataset: Dataset) -> Data:
+    form, _, name = dataset.source.partition(":")
+    if form in FORMS and name:
+        return FORMS[form](name, dataset.side)
+    if dataset.side is not None:
+        raise UsageError(f"dataset {dataset.source}: side is for {', '.join(f'{f}:' for f in FORMS)} sources; leave it out")
     if dataset.source in SOURCES:
-        function, pinned = SOURCES[dataset.source]
-        data = check(function(), dataset.source)
-        if (got := digest_of(data)) != pinned:
-            raise UsageError(
-                f"dataset {dataset.source}: its images, labels or order changed (digest {got[:12]}, pinned {pinned[:12]})"
-            )
-    elif ":" in dataset.source:
-        data = check(load_object(dataset.source)(), dataset.source)
-    else:
+        return _shipped(dataset.source)
+    if ":" in dataset.source:
+        return load_object(dataset.source)()
+    raise UsageError(
+        f"no dataset {dataset.source!r}: shipped are {', '.join(SOURCES)}; or name hub:owner/name, torchvision:NAME, "
+        "folder:path, or a `module:function` of yours"
+    )
+
+
+def _shipped(name: str) -> Data:
+    """A shipped dataset, from the cache if what is there has the pinned digest."""
+    source = SOURCES[name]
+    kept = cache.recall(name) if source.kept else None
+    if kept is not None and digest_of(kept) == source.digest:
+        return kept
+    data = check(source.load(), name)
+    if (got := digest_of(data)) != source.digest:
         raise UsageError(
-            f"no dataset {dataset.source!r}: shipped are {', '.join(SOURCES)}; or name a `module:function` of yours"
+            f"dataset {name}: its images, labels or order changed (digest {got[:12]}, pinned {source.digest[:12]})"
         )
-    return check(_prefix(data, dataset), dataset.name)
+    if source.kept:
+        cache.keep(name, data)
+    return data
 
 
 def digest(dataset: Dataset) -> str:
@@ -104,14 +128,3 @@ def check(data: Data, name: str) -> Data:
     if len(np.unique(data.train_labels)) < 2:
         raise UsageError(f"dataset {name}: one class only in the training split; a margin needs two")
     return data
-
-
-def _prefix(data: Data, dataset: Dataset) -> Data:
-    for split, asked, there in (
-        ("n_train", dataset.n_train, len(data.train_labels)),
-        ("n_test", dataset.n_test, len(data.test_labels)),
-    ):
-        if asked is not None and asked > there:
-            raise UsageError(f"dataset {dataset.source}: {split} = {asked}, but there are {there}")
-    n, t = dataset.n_train, dataset.n_test
-    return Data(data.train_images[:n], data.train_labels[:n], data.test_images[:t], data.test_labels[:t], data.class_names)
