@@ -29,15 +29,15 @@ STREAM = "removal"
 
 
 def plan(study: Study) -> list[Unit]:
-    """A unit a partition of models: its masks and margins."""
+    """A unit a partition of models: its masks and margins; the study's own learning algorithm first."""
     if not study.removals.targets:
         return []
-    role, first = removals.role(study), removals.plan(study)[0].partitions
     sizes = np.bincount(_indices(study), weights=[r.repeats for r in removals.planned(study)]).astype(int)
     units = []
-    for index, n_models in enumerate(sizes.tolist()):
-        pair = tuple(Partition(table, study.name, role, index) for table in BUILDS)
-        units.append(Unit(NAME, pair, first, n_models))
+    for first in removals.plan(study)[0].partitions:
+        for index, n_models in enumerate(sizes.tolist()):
+            pair = tuple(Partition(table, study.name, first.role, index) for table in BUILDS)
+            units.append(Unit(NAME, pair, (first,), n_models))
     return units
 
 
@@ -49,7 +49,8 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     yield of_masks, masks.rows_of(of_masks, ids, drawn, drawn.mean(1), "fixed")
     mask_of, repeats = keys(study, ids)
     group = Group(study.seed, STREAM, drawn[mask_of - ids[0]], base_init(study) + repeats, repeats)
-    yield of_margins, train_rows(study, of_margins.role, group, _first_models(study)[mask_of] + repeats, mask_of, repeats)
+    trained = study.model_copy(update={"algorithm": removals.roles(study)[of_margins.role]})
+    yield of_margins, train_rows(trained, of_margins.role, group, _first_models(study)[mask_of] + repeats, mask_of, repeats)
 
 
 def without(lake: Lake, partition: Partition, ids: NDArray[np.int64], n_train: int) -> NDArray[np.bool_]:

@@ -4,7 +4,8 @@
 - `difference`: largest difference of means first: the empirical influence of Feldman and Zhang (arXiv 2008.03703);
 - `pixels`, `features`: nearest first among those of the target's class, by pixels or by the last hidden layer of networks
   trained on everything: the baseline that rivals attribution methods (Singla et al., arXiv 2311.03386);
-- `unrelated`: of the target's class with weights nearest 0, which should change nothing.
+- `unrelated`: of the target's class with weights nearest 0, which should change nothing;
+- `scores:NAME`: highest score first, by a method whose scores were imported under that name (builders/scores.py).
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from builders import counter, datasets
 from builders.study import Study
 from builders.training.embedding import embed
 from builders.training.interface import Data, Group, standardised
+from lake.errors import UsageError
 from lake.partition import Partition
 from lake.store import Lake
 
@@ -30,18 +32,34 @@ Distances = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What orders are made from: a study's data, the targets in question [n_targets] and their weights [n_targets, n_train]."""
+    """What orders are made from: what the lake says of a study's test targets in question [n_targets]."""
 
+    lake: Lake
     study: Study
     targets: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    differences: NDArray[np.float64] | None
-    """Differences of means, when an order by them is asked for."""
 
     @cached_property
     def data(self) -> Data:
         """The study's dataset."""
         return datasets.load(self.study.dataset)
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weights of the fit that predicts [n_targets, n_train]."""
+        return self.read(fit_partition(self.study))
+
+    def read(self, partition: Partition) -> NDArray[np.float64]:
+        """Weights or scores of a partition [n_targets, n_train]; 0 where it has no row."""
+        value = "score" if partition.table == "scores" else "weight"
+        rows = self.lake.read(partition, ["split", "target_id", "train_id", value])
+        rows = rows.filter(pc.equal(rows["split"], "test"))  # pyright: ignore[reportAttributeAccessIssue]
+        target, train, values = (rows[name].to_numpy() for name in ("target_id", "train_id", value))
+        place = np.full(max(int(target.max(initial=0)), int(self.targets.max())) + 1, -1)
+        place[self.targets] = np.arange(len(self.targets))
+        chosen = place[target] >= 0
+        found = np.zeros((len(self.targets), len(self.data.train_labels)))
+        found[place[target[chosen]], train[chosen]] = values[chosen]
+        return found
 
     @cached_property
     def of_class(self) -> NDArray[np.bool_]:
@@ -51,20 +69,33 @@ class Evidence:
 
 def order(evidence: Evidence, method: str, k: int) -> NDArray[np.int64]:
     """The first `k` training examples to remove for each target [n_targets, k], ties by position."""
-    return np.argsort(_PRICES[method](evidence), axis=1, kind="stable")[:, :k]
+    method, _, name = method.partition(":")
+    prices = -evidence.read(_scores(evidence.study, name)) if method == "scores" else _PRICES[method](evidence)
+    return np.argsort(prices, axis=1, kind="stable")[:, :k]
 
 
-def dense_weights(lake: Lake, fit: Partition, targets: NDArray[np.int64], n_train: int) -> NDArray[np.float64]:
-    """Weights of a fit on test targets [n_targets, n_train]."""
-    rows = lake.read(fit, ["split", "target_id", "train_id", "weight"])
-    rows = rows.filter(pc.equal(rows["split"], "test"))  # pyright: ignore[reportAttributeAccessIssue]
-    target, train, weight = (rows[name].to_numpy() for name in ("target_id", "train_id", "weight"))
-    place = np.full(max(int(target.max(initial=0)), int(targets.max())) + 1, -1)
-    place[targets] = np.arange(len(targets))
-    chosen = place[target] >= 0
-    found = np.zeros((len(targets), n_train))
-    found[place[target[chosen]], train[chosen]] = weight[chosen]
-    return found
+def fit_partition(study: Study) -> Partition:
+    """Weights that choose and predict: the estimator `shared` where the study has it, on all models."""
+    return Partition("weights", study.name, "shared" if "shared" in study.estimators else study.estimators[0], study.models)
+
+
+def needed(study: Study, methods: tuple[str, ...]) -> tuple[Partition, ...]:
+    """Partitions that predictions and orders by these methods are read from."""
+    scores = [_scores(study, m.partition(":")[2]) for m in methods if m.startswith("scores:")]
+    return (fit_partition(study), *([_differences(study)] if "difference" in methods else []), *scores)
+
+
+def chosen_targets(study: Study, n_targets: int, largest: int) -> NDArray[np.int64]:
+    """So many test targets chosen by seed, rising; UsageError when there are not so many, or no `largest` + 1 examples."""
+    data = datasets.load(study.dataset)
+    for what, asked, there in (
+        ("test targets", n_targets, len(data.test_labels)),
+        ("training examples to change", largest, len(data.train_labels) - 1),
+    ):
+        if asked > there:
+            raise UsageError(f"study {study.name} asks for {asked} {what}; dataset {study.dataset.name} allows {there}")
+    word = counter.words(study.seed, "removal/targets", np.arange(len(data.test_labels)))
+    return np.sort(np.argsort(word, kind="stable")[:n_targets])
 
 
 def base_init(study: Study) -> int:
@@ -81,9 +112,7 @@ def _by_opposition(evidence: Evidence) -> Distances:
 
 
 def _by_difference(evidence: Evidence) -> Distances:
-    if evidence.differences is None:
-        raise ValueError("an order by difference of means needs them in the evidence")
-    return -evidence.differences
+    return -evidence.read(_differences(evidence.study))
 
 
 def _by_pixels(evidence: Evidence) -> Distances:
@@ -106,6 +135,14 @@ def _by_indifference(evidence: Evidence) -> Distances:
     )
     tie = counter.uniform(word) * 1e-9
     return _others_last(np.abs(evidence.weights) + tie, evidence.of_class)
+
+
+def _differences(study: Study) -> Partition:
+    return Partition("weights", study.name, "difference", study.models)
+
+
+def _scores(study: Study, name: str) -> Partition:
+    return Partition("scores", study.name, name, 0)
 
 
 def _squared(a: Distances, b: Distances) -> Distances:

@@ -5,7 +5,9 @@ margin, retrain on the rest (builders/counterfactuals.py), compare. Random sets 
 of one size, weights are known up to a constant, which drops out of a difference between two removals of one size.
 
 The plan follows from the study alone; a word of it is part of the role, so that other targets, sizes, methods, repeats or
-another fit make new partitions beside the old ones. Two predictions: minus the sum of the removed weights, and the same
+another fit make new partitions beside the old ones. With `removals.transfer` the same sets are there once more, under a role
+of their own, for retrains by other learning algorithms: do the datamodels of one predict another? (Paper: ResNet-9 datamodels
+predict ResNet-18.) Two predictions: minus the sum of the removed weights, and the same
 through a parabola from the predicted to the actual margin of the fit models, which knows that margins saturate.
 """
 
@@ -18,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builders import counter, datasets, orders
+from builders import counter, orders
+from builders.orders import chosen_targets, fit_partition, needed
 from builders.study import Study
+from builders.training.registry import Algorithm
 from builders.unit import Unit
-from lake.errors import UsageError
 from lake.fingerprint import fingerprint
 from lake.partition import Partition
 from lake.store import Lake
@@ -46,15 +49,13 @@ class Removal(NamedTuple):
     repeats: int
 
 
-def fit_partition(study: Study) -> Partition:
-    """Weights that choose and predict: the estimator `shared` where the study has it, on all models."""
-    return Partition("weights", study.name, "shared" if "shared" in study.estimators else study.estimators[0], study.models)
-
-
-def role(study: Study) -> str:
-    """Role of the plan's partitions: `removal-` and eight hex digits that change with the plan."""
-    described = {"rules": RULES, "random": RANDOM_SETS, "fit": fit_partition(study).name}
-    return f"removal-{fingerprint({**described, **study.removals.model_dump(mode='json')})[:8]}"
+def roles(study: Study) -> dict[str, Algorithm]:
+    """Learning algorithm of the retrains by role: `removal-` and eight hex digits that change with the plan and algorithm."""
+    asked = study.removals.model_dump(mode="json", exclude={"transfer"})
+    described = {"rules": RULES, "random": RANDOM_SETS, "fit": fit_partition(study).name, **asked}
+    own = {f"removal-{fingerprint(described)[:8]}": study.algorithm}
+    others = {f"removal-{fingerprint({**described, 'algorithm': a.identity()})[:8]}": a for a in study.removals.transfer}
+    return own | others
 
 
 @lru_cache(maxsize=4)
@@ -73,34 +74,22 @@ def plan(study: Study) -> list[Unit]:
     """One unit: the sets of the whole plan; none without removals.targets."""
     if not study.removals.targets:
         return []
-    partitions = (Partition("removals", study.name, role(study), 0),)
-    fits = {fit_partition(study)}
-    if "difference" in study.removals.methods:
-        fits.add(Partition("weights", study.name, "difference", study.models))
+    partitions = tuple(Partition("removals", study.name, role, 0) for role in roles(study))
     models = [Partition(t, study.name, "fit", i) for i in _fit_indices(study) for t in ("masks", "margins")]
-    return [Unit(NAME, partitions, (*sorted(fits), *models), len(planned(study)))]
-
-
-def targets(study: Study) -> NDArray[np.int64]:
-    """The chosen test targets [n_targets], rising; UsageError when there are not so many, or too few training examples."""
-    data = datasets.load(study.dataset)
-    if study.removals.targets > len(data.test_labels):
-        raise UsageError(f"removals.targets {study.removals.targets}: there are {len(data.test_labels)} test examples")
-    if max(study.removals.sizes) >= len(data.train_labels):
-        raise UsageError(f"removals.sizes {max(study.removals.sizes)}: there are {len(data.train_labels)} training examples")
-    word = counter.words(study.seed, "removal/targets", np.arange(len(data.test_labels)))
-    return np.sort(np.argsort(word, kind="stable")[: study.removals.targets])
+    return [Unit(NAME, partitions, (*needed(study, study.removals.methods), *models), len(planned(study)))]
 
 
 def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
-    """The sets of the plan and what the fit predicts of each."""
-    chosen, n_train = targets(study), len(datasets.load(study.dataset).train_labels)
-    weights = orders.dense_weights(lake, fit_partition(study), chosen, n_train)
-    differences = None
-    if "difference" in study.removals.methods:
-        fit = Partition("weights", study.name, "difference", study.models)
-        differences = orders.dense_weights(lake, fit, chosen, n_train)
-    evidence = orders.Evidence(study, chosen, weights, differences)
+    """The sets of the plan and what the fit predicts of each; the same sets for every learning algorithm."""
+    rows = _rows_of(lake, study)
+    for partition in unit.partitions:
+        yield partition, _table(study, partition.role, rows)
+
+
+def _rows_of(lake: Lake, study: Study) -> list[tuple]:
+    chosen = chosen_targets(study, study.removals.targets, max(study.removals.sizes))
+    evidence = orders.Evidence(lake, study, chosen)
+    weights, n_train = evidence.weights, len(evidence.data.train_labels)
     first = {m: orders.order(evidence, m, max(study.removals.sizes)) for m in study.removals.methods}
     curves = _curves(lake, study, chosen, weights)
     rows = []
@@ -112,7 +101,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
         for place in range(len(chosen)) if shared else (removal.number,):
             drop = weights[place, removed].sum()
             rows.append((removal_id, chosen[place], removal, removed, -drop, _curved(curves[place], drop)))
-    yield unit.partitions[0], _table(study, rows)
+    return rows
 
 
 def _fit_indices(study: Study) -> range:
@@ -148,11 +137,11 @@ def _curved(curve: NDArray[np.float64], drop: float) -> float:
     return float(-curve[0] * drop + curve[1] * drop**2)
 
 
-def _table(study: Study, rows: list[tuple]) -> pa.Table:
+def _table(study: Study, role: str, rows: list[tuple]) -> pa.Table:
     ids, target_ids, removals, removed, change, curved = zip(*rows, strict=True)
     columns = {
         "study_id": [study.name] * len(rows),
-        "role": [role(study)] * len(rows),
+        "role": [role] * len(rows),
         "removal_id": np.array(ids, np.int32),
         "target_id": np.array(target_ids, np.int32),
         "method": [removal.method for removal in removals],
@@ -160,6 +149,7 @@ def _table(study: Study, rows: list[tuple]) -> pa.Table:
         "removed": [each.tolist() for each in removed],
         "predicted_change": np.array(change, np.float32),
         "curved_change": np.array(curved, np.float32),
+        "algorithm": [roles(study)[role].name] * len(rows),
         "fit": [fit_partition(study).name] * len(rows),
     }
     return pa.table(columns, schema=TABLES["removals"].schema)

@@ -25,6 +25,7 @@ RULES = 1
 ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
 REMOVALS = ("datamodel", "difference", "pixels", "features", "opponents", "unrelated")
 """What a counterfactual may remove (builders/orders.py)."""
+_METHOD = f"^({'|'.join(REMOVALS)}|scores:[a-z][a-z0-9-]*)$"
 
 
 class _Strict(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -72,10 +73,12 @@ class Removals(_Strict, frozen=True):
     """Test targets to check, chosen by seed; 0: none."""
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20, 40), min_length=1)
     """How many training examples to remove."""
-    methods: tuple[Annotated[str, Field(pattern=f"^({'|'.join(REMOVALS)})$")], ...] = REMOVALS
-    """Which to remove, beside random ones of the same number (builders/orders.py)."""
+    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = REMOVALS
+    """Which to remove, beside random ones of the same number (builders/orders.py); `scores:NAME`: by imported scores."""
     repeats: int = Field(3, ge=1, le=1_000)
     """Coupled models trained without each set of the datamodel's, and on everything; sets of other methods have one."""
+    transfer: tuple[Algorithm, ...] = ()
+    """Other learning algorithms to retrain with on the same sets."""
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> "Removals":
@@ -149,7 +152,7 @@ class Study(_Strict, frozen=True):
         kept = ("alpha", "design", "margin", "seed", "pool", "heldout_masks", "heldout_repeats", "partition_models")
         return {
             "dataset": {"name": self.dataset.name, "digest": digest},
-            "algorithm": {"name": self.algorithm.name, **self.algorithm.options.model_dump(mode="json")},
+            "algorithm": self.algorithm.identity(),
             "rules": RULES,
             **{name: getattr(self, name) for name in kept},
         }

@@ -117,7 +117,11 @@ TABLES: dict[str, Table] = {
             (
                 _STUDY,
                 _FIT,
-                Column("estimator", pa.string(), "`lasso`, `shared`, `ridge`, `difference` (of means) or `best` by target"),
+                Column(
+                    "estimator",
+                    pa.string(),
+                    "how it was fitted: `lasso`, `shared`, `ridge`, ...; or the method of imported `scores`",
+                ),
                 _SPLIT,
                 _TARGET,
                 Column(
@@ -210,9 +214,28 @@ TABLES: dict[str, Table] = {
                 Column("removed", _INTEGERS, "train_id of each"),
                 Column("predicted_change", pa.float32(), "minus the sum of their weights", "logit"),
                 Column("curved_change", pa.float32(), "the same through the parabola from predicted to actual margin", "logit"),
+                Column("algorithm", pa.string(), "learning algorithm of its retrains"),
                 Column("fit", pa.string(), "the fit that predicts"),
             ),
             ("role", "removal_id", "target_id"),
+        ),
+        Table(
+            "scores",
+            "what another tool says that a training example does to a target",
+            (
+                _STUDY,
+                Column("method", pa.string(), "name of the tool or method, such as `trak`"),
+                _SPLIT,
+                _TARGET,
+                _id("train_id", "position of the training example"),
+                Column(
+                    "score",
+                    pa.float32(),
+                    "in the tool's own unit; positive: including the example raises the target's margin",
+                    encoding="BYTE_STREAM_SPLIT",
+                ),
+            ),
+            ("method", "split", "target_id", "train_id"),
         ),
     )
 }

@@ -64,6 +64,26 @@ def make_rows(partition: Partition, n_train: int = 12) -> pa.Table:
         },
         "weights": {**fit, "target_id": ids, "train_id": [4, 0, 1], "weight": rng.normal(size=3)},
         "predictions": {**fit, "mask_id": ids, "predicted_margin": [rng.normal(size=3).tolist() for _ in ids]},
+        "scores": {
+            **{"study_id": value, "method": role, "split": "test", "target_id": ids, "train_id": [4, 0, 1]},
+            "score": rng.normal(size=3),
+        },
+        "removals": {
+            **{
+                "study_id": value,
+                "role": role,
+                "removal_id": [i + 1 for i in ids],
+                "target_id": ids,
+                "method": "datamodel",
+                "k": 2,
+            },
+            **{
+                "removed": [[4, 0], [0, 1], [1, 2]],
+                "predicted_change": rng.normal(size=3),
+                "curved_change": rng.normal(size=3),
+            },
+            **{"algorithm": "patchnet", "fit": "lasso-0018"},
+        },
     }[partition.table]
     spec = TABLES[partition.table].schema
     filled = {name: v if isinstance(v, list | np.ndarray) else [v] * 3 for name, v in columns.items()}
@@ -84,6 +104,8 @@ def fill(lake: Lake) -> Lake:
         partitions += [Partition(table, s, role, 0) for s in N_TRAIN for role in ("fit", "heldout")]
     for table in ("fits", "weights", "predictions"):
         partitions += [Partition(table, s, role, 0) for s in N_TRAIN for role in ("lasso-0009", "lasso-0018")]
+    partitions += [Partition("removals", s, "removal-1", 0) for s in N_TRAIN]
+    partitions += [Partition("scores", s, "trak", 0) for s in N_TRAIN]
     for p in partitions:
         rows = make_rows(p, N_TRAIN.get(p.value, 12))
         empty = p == Partition("weights", "other", "lasso-0018", 0)

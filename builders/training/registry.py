@@ -120,6 +120,10 @@ class Algorithm(BaseModel):
             raise ValueError(f"algorithm {name} has no option {', '.join(unknown)}; {meant} has {', '.join(kind.model_fields)}")
         return {"name": name, "options": kind.model_validate(rest)}
 
+    def identity(self) -> dict[str, Any]:
+        """Name and options as plain values: what changes numbers."""
+        return {"name": self.name, **self.options.model_dump(mode="json")}
+
     def prepare(self, data: Data) -> Trainer:
         """A trainer on `data`; UsageError when the algorithm cannot be imported or does not fit the images."""
         if self.name in MODULES:

@@ -47,7 +47,14 @@ DEFAULTS: dict[str, Row] = {
     },
     "weights": {"study_id": "toy", "fit": "lasso-00004", "split": "test"},
     "predictions": {"study_id": "toy", "fit": "lasso-00004", "split": "test"},
-    "removals": {"study_id": "toy", "fit": "lasso-00004", "k": 1, "method": "datamodel", "removed": [0]},
+    "removals": {
+        "study_id": "toy",
+        "fit": "lasso-00004",
+        "k": 1,
+        "method": "datamodel",
+        "removed": [0],
+        "algorithm": "patchnet",
+    },
 }
 
 
