@@ -14,6 +14,7 @@ MODELS  ?=
 BUDGET  ?=
 SHARD   ?= 1/1
 WORKERS ?= 0
+ENGINE  ?= local
 PARAMS  ?=
 Q       ?=
 REPO    ?=
@@ -21,7 +22,7 @@ MIRROR  ?=
 ONLY    ?=
 REVISION ?= main
 T       ?=
-export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS PARAMS Q REPO MIRROR ONLY REVISION T
+export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS ENGINE PARAMS Q REPO MIRROR ONLY REVISION T
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -44,9 +45,9 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -m builders build-missing --study tiny --lake .venv/warm-up --workers 1 >.venv/warm-up.log 2>&1 || { cat .venv/warm-up.log; exit 1; }
 	@rm -rf .venv/warm-up && touch $@
 
-build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [MIRROR=owner/name] [DRY_RUN=1]
+build-missing: $(READY) ## Build what the lake lacks. [STUDY=digits] [LAKE=data] [MODELS=n] [BUDGET=2h] [SHARD=i/n] [WORKERS=n] [ENGINE=local|ray|slurm] [MIRROR=owner/name] [DRY_RUN=1]
 	@said=$$($(PYTHON) -m builders build-missing --study "$$STUDY" --lake "$$LAKE" --budget "$$BUDGET" --shard "$$SHARD" \
-	  --workers "$$WORKERS" $(if $(MODELS),--models "$$MODELS") $(if $(DRY_RUN),--dry-run)); echo "$$said"; \
+	  --workers "$$WORKERS" --engine "$$ENGINE" $(if $(MIRROR),--mirror "$$MIRROR") $(if $(MODELS),--models "$$MODELS") $(if $(DRY_RUN),--dry-run)); echo "$$said"; \
 	[[ $$said == *"nothing "* ]] || { name=$${said#study }; $(PYTHON) -m queries summary --study "$${name%%:*}" --lake "$$LAKE"; }
 
 status: $(READY) ## What is planned, present, missing and failed, and what the rest costs. [STUDY=] [LAKE=] [FORMAT=json]

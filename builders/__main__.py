@@ -37,7 +37,12 @@ def build_missing(
     models: ModelsOption = None,
     budget: Annotated[str, typer.Option(help="Stop before a partition that would end later than this: 90s, 30m, 2h.")] = "",
     shard: Annotated[str, typer.Option(help="i/n: build the i-th of n shares of the models (1 <= i <= n).")] = "1/1",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one a core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes, or units at once on a cluster; 0 means one a core, or all that it has.")
+    ] = 0,
+    engine: Annotated[
+        str, typer.Option(help="local, ray (RAY_ADDRESS=host:port) or slurm: where to build; the lake must be in reach there.")
+    ] = "local",
     mirror: Annotated[str, typer.Option(help="owner/name: share the work with other machines through this Hub repo.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and build nothing.")] = False,
 ) -> None:
@@ -52,11 +57,17 @@ def build_missing(
       python -m builders build-missing --study my-study.toml --shard 2/4
 
       python -m builders build-missing --shard 2/4 --mirror ada/digits-lake
+
+      python -m builders build-missing --engine slurm --lake /shared/lake --workers 64
     """
     chosen, target = study.load(study_name, models=models), Lake(lake)
-    options = loop.Options(workers or cores(), seconds_of(budget), shard_of(shard))
+    if mirror and engine != "local":
+        raise UsageError(f"--mirror is for machines that share nothing else: with --engine {engine} build first, then push")
+    options = loop.Options(
+        workers or (cores() if engine == "local" else 0), seconds_of(budget), shard_of(shard), engine=engine
+    )
     if dry_run:
-        _print_plan(target, chosen, options.workers)
+        _print_plan(target, chosen, max(1, options.workers))
         return
     with Progress() as progress:
         report, finish = _build(target, chosen, options, mirror, progress)

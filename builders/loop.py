@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -78,8 +77,8 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
         return report
     lake.files.sweep()
     turn = _turn(todo, options)
-    root = str(lake.root.absolute() if isinstance(lake.root, Path) else lake.root)
-    with engines.start(options.engine, lake, partial(build_unit, root, study), options.workers) as engine:
+    work = partial(build_unit, engines.address(lake), study)
+    with engines.start(options.engine, lake, work, options.workers) as engine:
         report.predicted = sum(inventory.predicted_seconds(name, study) for name in todo) / engine.workers
         for name, units in todo.items():
             there = set(present(lake, study)) if units else set()

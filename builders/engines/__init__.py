@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
 
@@ -56,8 +57,10 @@ class Window:
 class Engine(Protocol):
     """Workers at hand; a context manager that leaves none behind, however it ends."""
 
-    workers: int
-    """Units that are built at once."""
+    @property
+    def workers(self) -> int:
+        """Units that are built at once."""
+        ...
 
     def __enter__(self) -> "Engine": ...
 
@@ -80,3 +83,8 @@ def start(name: str, lake: Lake, work: Work, workers: int) -> Engine:
         raise UsageError(f"no engine {name!r}: choose one of {', '.join(NAMES)}")
     os.environ.update(ENVIRONMENT)
     return cast(Engine, importlib.import_module(f"builders.engines.{name}").start(lake, work, workers))
+
+
+def address(lake: Lake) -> str:
+    """The lake's folder or address, as another process or machine finds it."""
+    return str(lake.root.absolute() if isinstance(lake.root, Path) else lake.root)

@@ -1,0 +1,163 @@
+"""The Ray engine: a unit is a task of a Ray cluster, which places it, and builds it again when a worker or node is lost.
+
+The cluster is the one at RAY_ADDRESS (host:port), or the one that this machine belongs to. At most as many tasks as it has
+room for are handed over, so that it stays free for others and a budget means what it says. Before anything is built every
+node is asked whether it sees the lake: one that does not would fill a folder of its own. Ray's tasks and retries:
+https://docs.ray.io/en/latest/ray-core/fault-tolerance.html
+"""
+
+import logging
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from builders.engines import ENVIRONMENT, Window, Work
+from builders.engines.local import attempt, run_here
+from builders.unit import Unit
+from lake.errors import LakeError, UsageError
+from lake.store import Lake
+
+RETRIES = 3
+"""Times that Ray builds a unit again whose worker or node was lost."""
+PATIENCE = 10.0
+"""Seconds to wait for a port to open, and between two looks at the budget."""
+PASSED = ("CIFAR10",)
+"""Variables of this process that its workers need, where they are set; never a credential, which Ray would show."""
+
+
+def start(lake: Lake, work: Work, workers: int) -> "Cluster":
+    """Connect, and see that every node sees the lake; LakeError in one line otherwise."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("ENGINE=ray needs Ray: pip install 'datamodels-lake[ray]'") from error
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    _knock(address)
+    environment = {**ENVIRONMENT, **{name: os.environ[name] for name in PASSED if name in os.environ}}
+    stop = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment})
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise _unreachable(address, error) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray put its own in place, which ends with another exit code
+    return Cluster(ray, lake, work, workers)
+
+
+class Cluster:
+    """A connected cluster; leaving it stops what of ours is still being built there."""
+
+    def __init__(self, ray: Any, lake: Lake, work: Work, workers: int) -> None:
+        self.ray, self.work, self.asked = ray, work, workers
+        self.beacon = lake.files.cache.absolute() / f"ray-{uuid.uuid4().hex}" if lake.files.local else None
+        """A file that whoever sees the lake sees; None for an address, which every machine resolves alike."""
+
+    @property
+    def workers(self) -> int:
+        """Units at once: as asked, or one a CPU of the nodes that are there now."""
+        return self.asked or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+
+    def __enter__(self) -> "Cluster":
+        try:
+            if self.beacon:
+                self.beacon.parent.mkdir(parents=True, exist_ok=True)
+                self.beacon.touch()
+            self._ask_every_node()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.beacon:
+            self.beacon.unlink(missing_ok=True)
+        self.ray.shutdown()
+
+    def run(self, units: Sequence[Unit], window: Window, here: bool = False) -> Iterator[tuple[Unit, Any]]:
+        """Yield (unit, outcome) as units end, as every engine does."""
+        if here:
+            yield from run_here(self.work, units, window)
+            return
+        waiting, flying = list(units), {}
+        build = self.ray.remote(_build).options(num_cpus=1, max_retries=RETRIES)
+        while not window.is_over(list(flying.values())):
+            while waiting and len(flying) < self.workers:
+                unit = waiting.pop(0)
+                if window.may_start(unit):
+                    left = window.deadline - time.monotonic() - window.seconds(unit)
+                    flying[build.remote(self.work, unit, self.beacon, time.time() + left)] = unit
+            if not flying:
+                return
+            for ended in self.ray.wait(list(flying), timeout=PATIENCE)[0]:
+                unit, outcome = flying.pop(ended), self._outcome(ended)
+                if outcome is not None:
+                    yield unit, outcome
+
+    def _ask_every_node(self) -> None:
+        """LakeError that names the nodes on which nothing could be built."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ask = self.ray.remote(_blindness)
+        asked = {
+            node["NodeManagerAddress"]: ask.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(self.beacon)
+            for node in self.ray.nodes()
+            if node["Alive"]
+        }
+        wrong = {name: said for name, ref in asked.items() if (said := self._outcome(ref))}
+        if wrong:
+            name, said = next(iter(wrong.items()))
+            raise LakeError(f"{len(wrong)} of {len(asked)} node(s) of the Ray cluster cannot build, first {name}: {said}")
+
+    def _outcome(self, ended: Any) -> Any:
+        """What the task returned, or a LakeError for one that Ray gave up."""
+        try:
+            return self.ray.get(ended)
+        except self.ray.exceptions.RayError as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            kind = type(error).__name__
+            return LakeError(f"Ray gave it up ({kind}: {lines[-1].strip() if lines else ''}); run the command again")
+
+
+def _build(work: Work, unit: Unit, beacon: Path | None, latest: float) -> Any:
+    """In a worker: the outcome of the unit; None when the task began after `latest` of time.time()."""
+    if blindness := _blindness(beacon):
+        return LakeError(blindness)
+    return attempt(work, unit) if time.time() <= latest else None
+
+
+def _blindness(beacon: Path | None) -> str:
+    """In a worker: why nothing can be built here, or nothing."""
+    if beacon is None or beacon.exists():
+        return ""
+    return (
+        f"{platform.node()} does not see the lake in {beacon.parents[1]}: keep it in a folder that all nodes share, "
+        "or at an address such as s3://bucket/lake"
+    )
+
+
+def _knock(address: str) -> None:
+    """LakeError when nothing listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except OSError as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> LakeError:
+    told = " ".join(str(error).split())
+    return LakeError(
+        f"no Ray cluster at {address} ({told}). Nothing was built: start one with `ray start --head`, give its address as "
+        "RAY_ADDRESS=host:port, or use ENGINE=local"
+    )
