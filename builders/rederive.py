@@ -1,16 +1,19 @@
 """Deep checks of a study's partitions: what the rules say about masks and seeds, and what chance says about margins.
 
 Masks, mask ids, initialisations and repeats are pure functions of the identity that each footer carries, so they are derived
-again and compared by bit. Margins cannot be, but their means can be judged: a partition whose models differ from the
+again and compared by bit; those of counterfactuals follow from the table removals, whose predictions follow from weights
+(builders/rederive_removals.py). Margins cannot be, but their means can be judged: a partition whose models differ from the
 others' by more than chance allows was trained on something else.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from builders import margins, masks
+from builders import margins, masks, rederive_removals
 from builders.study import RULES, Study, parse
 from lake.errors import UsageError
 from lake.parquet import Facts
@@ -23,16 +26,21 @@ Z_LIMIT = 6.0
 
 
 def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
-    """Problems of one study's masks and margins; partitions of other tables and of adopted studies are left alone."""
+    """Problems of one study's masks, margins and removals; other tables and adopted studies are left alone."""
     n_train = _n_train(lake, facts)
     for partition, found in facts.items():
-        if partition.role not in ("fit", "heldout") or found.identity.get("rules") != RULES:
+        if partition.table not in ("masks", "margins", "removals") or found.identity.get("rules") != RULES:
             continue
-        if partition.table == "masks":
-            yield from _check_masks(lake, partition, study_of(partition, found), n_train)
-        if partition.table == "margins":
-            yield from _check_seeds(lake, partition, study_of(partition, found))
-    yield from _check_means(lake, [p for p in facts if p.table == "margins" and p.role == "fit"])
+        study = study_of(partition, found)
+        if partition.role not in ("fit", "heldout"):
+            yield from rederive_removals.check(lake, partition, study, facts, n_train)
+        elif partition.table == "masks":
+            yield from _check_masks(lake, partition, study, n_train)
+        else:
+            yield from _check_seeds(lake, partition, study)
+    fitted = [p for p in facts if p.table == "margins" and p.role == "fit"]
+    yield from _check_means(lake, fitted)
+    yield from _check_copies(lake, fitted)
 
 
 def study_of(partition: Partition, facts: Facts) -> Study:
@@ -97,6 +105,19 @@ def _check_means(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
         z = (own.mean() - centre) / np.sqrt(variance / len(own) + of_centre + 1e-12)
         if abs(z) > Z_LIMIT:
             yield Problem(partition.path, f"its mean margin is {z:+.1f} standard errors from the other partitions'", SET_ASIDE)
+
+
+def _check_copies(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
+    """Partitions of which most models have the very margins of an earlier one: they were not trained on masks of their own."""
+    first: dict[bytes, Partition] = {}
+    for partition in partitions:
+        lists = lake.read(partition, ["test_margin"])["test_margin"].drop_null()
+        own = [hashlib.sha256(value.values.to_numpy(zero_copy_only=False).tobytes()).digest() for value in lists]
+        known = Counter(first[digest] for digest in own if first.setdefault(digest, partition) != partition)
+        for other, n_equal in known.most_common(1):
+            if n_equal > len(own) / 2:
+                what = f"{n_equal} of its models have the margins of models in {other.path}: a seed was reused or rows copied"
+                yield Problem(partition.path, what, SET_ASIDE)
 
 
 def _model_means(lake: Lake, partition: Partition) -> NDArray[np.float64]:

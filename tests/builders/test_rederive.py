@@ -138,6 +138,14 @@ def test_models_of_another_study_are_named_and_the_others_are_not(built_copy, la
     assert found[FIT[index].path].startswith("its mean margin is +")
 
 
+def test_margins_that_were_copied_from_another_partition_are_named(built_copy):
+    rows = built_copy.read(FIT[0]).to_pylist()
+    copied = ("test_margin", "train_margin", "test_accuracy", "train_accuracy")
+    reseal(built_copy, FIT[2], lambda own: [{**r, **{n: o[n] for n in copied}} for r, o in zip(own, rows, strict=True)])
+    what = f"16 of its models have the margins of models in {FIT[0].path}: a seed was reused or rows copied"
+    assert named(built_copy) == {FIT[2].path: what}
+
+
 def test_models_that_failed_are_no_reason_to_stop(built_copy):
     results = ("test_accuracy", "train_accuracy", "test_margin", "train_margin")
     for partition in FIT[:2]:
