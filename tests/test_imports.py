@@ -1,6 +1,7 @@
 """Imports go one way, queries -> lake <- builders, and every package is declared: read from the syntax trees."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def test_imports_go_one_way(path):
 
 def test_everything_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {line.split(">")[0].split("=")[0].split("<")[0].strip() for line in project["dependencies"]}
+    extras = [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
+    declared = {re.split("[<>=[]", line)[0].strip() for line in [*project["dependencies"], *extras]}
     known = {IMPORT_NAMES.get(name, name) for name in declared} | sys.stdlib_module_names | set(PACKAGES)
     used = {name for path in MODULES for name in imported(ast.parse(path.read_text("utf-8")))}
     assert {name for name in used - known if COMES_WITH.get(name) not in declared} == set()
