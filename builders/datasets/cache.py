@@ -9,6 +9,7 @@ import uuid
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,10 @@ def recall(name: str) -> Data | None:
     """What was kept under the name, unchecked; None when there is nothing that can be read."""
     try:
         with np.load(folder() / f"{name}.npz", allow_pickle=False) as kept:
-            arrays = [kept[field] for field in FIELDS]
+            arrays = {field: kept[field] for field in FIELDS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # nothing kept, or damaged: it is made again
-    return Data(*arrays[:4], tuple(str(word) for word in arrays[4]))
+    return Data(**{**arrays, "class_names": tuple(str(word) for word in arrays["class_names"])})
 
 
 def keep(name: str, data: Data) -> None:
@@ -37,7 +38,8 @@ def keep(name: str, data: Data) -> None:
     fresh = folder() / f"{name}-{uuid.uuid4().hex}.npz"
     try:
         fresh.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(fresh, **{field: np.asarray(getattr(data, field)) for field in FIELDS})
+        fields: dict[str, Any] = {field: np.asarray(getattr(data, field)) for field in FIELDS}
+        np.savez(fresh, **fields)
         os.replace(fresh, folder() / f"{name}.npz")
     except OSError:
         with suppress(OSError):

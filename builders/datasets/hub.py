@@ -29,7 +29,7 @@ SPLITS = {"train": ("train", "training"), "test": ("test", "validation", "valid"
 
 def from_hub(name: str, side: int | None = None) -> Data:
     """Images of the dataset `owner/name` or `owner/name@revision`; one line tells what the Hub refused."""
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repo, _, asked = name.partition("@")
@@ -38,10 +38,7 @@ def from_hub(name: str, side: int | None = None) -> Data:
         for revision in (asked,) if asked else ("main", CONVERTED):
             files = [f for f in api.list_repo_files(repo, repo_type="dataset", revision=revision) if f.endswith(".parquet")]
             if chosen := by_split(files):
-                paths = {
-                    s: [Path(hf_hub_download(repo, f, repo_type="dataset", revision=revision)) for f in fs]
-                    for s, fs in chosen.items()
-                }
+                paths = {s: [Path(_fetch(api, repo, f, revision)) for f in fs] for s, fs in chosen.items()}
                 return read(paths, f"hub:{name}", side)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -49,6 +46,11 @@ def from_hub(name: str, side: int | None = None) -> Data:
             f"dataset hub:{name}: the Hub did not give it ({reason}); check the name, the network and `hf auth login`"
         ) from error
     raise UsageError(f"dataset hub:{name}: no parquet files of a train and a test split on main or {CONVERTED}")
+
+
+def _fetch(api: Any, repo: str, name: str, revision: str) -> str:
+    """Path of a file in the Hub's own cache, downloaded when it is not there."""
+    return api.hf_hub_download(repo, name, repo_type="dataset", revision=revision)
 
 
 def from_folder(folder: Path, source: str, side: int | None = None) -> Data:
@@ -82,7 +84,7 @@ def _columns(schema: pa.Schema, source: str) -> tuple[str, str, list[str]]:
     described: dict[str, Any] = {}
     if b"huggingface" in (schema.metadata or {}):
         described = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    kinds = {name: feature.get("_type") for name, feature in described.items() if isinstance(feature, dict)}
+    kinds = {name: feature.get("_type") for name, feature in described.items() if name in schema.names}
     images = [n for n, kind in kinds.items() if kind == "Image"] or [f.name for f in schema if pa.types.is_struct(f.type)]
     labels = [n for n, kind in kinds.items() if kind == "ClassLabel"] or [n for n in schema.names if n in ("label", "labels")]
     if not images or not labels:

@@ -1,7 +1,7 @@
 """Images of any mode and size as one array: what the sources that hold picture files share.
 
 Grey images have one channel unless others beside them are in colour; everything else becomes RGB. With `side` given, each is
-cropped about its centre to a square and resized with anti-aliasing.
+cropped about its centre to a square and resized, each pixel the mean of those that it covers.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ def pixels(image: Image.Image, side: int | None) -> NDArray[np.uint8]:
     """An image as uint8 [height, width, 1 or 3], cropped and resized to `side` x `side` when that is given."""
     plain = image.convert("L" if image.mode in ("1", "L") else "RGB")
     if side is not None:
-        plain = ImageOps.fit(plain, (side, side))
+        plain = ImageOps.fit(plain, (side, side), method=Image.Resampling.BOX)
     array = np.asarray(plain)
     return array[..., None] if array.ndim == 2 else array
 

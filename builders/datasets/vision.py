@@ -4,6 +4,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from builders.datasets.cache import folder
 from builders.datasets.images import Labelled, assemble, pixels
 from builders.training.interface import Data
@@ -34,7 +36,7 @@ def from_folder(path: Path, side: int | None = None) -> Data:
 
     source = f"folder:{path}"
     try:
-        train, test = (ImageFolder(str(path / split)) for split in ("train", "test"))
+        train, test = (ImageFolder(str(path / split), loader=Image.open) for split in ("train", "test"))
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"dataset {source}: needed are images in train/CLASS/ and test/CLASS/ ({reason})") from error
@@ -57,10 +59,10 @@ def _open(make: Any, root: str, arguments: dict[str, object]) -> Any:
 
 
 def _read(train: Any, test: Any, source: str, side: int | None) -> Data:
-    splits = [_labelled(split, side) for split in (train, test)]
-    n_classes = 1 + max(max(labels, default=0) for _, labels in splits)
+    ours, theirs = _labelled(train, side), _labelled(test, side)
+    n_classes = 1 + max(ours[1] + theirs[1], default=0)
     names = [str(c) for c in getattr(train, "classes", [])]
-    return assemble(*splits, names if len(names) >= n_classes else [str(i) for i in range(n_classes)], source)
+    return assemble(ours, theirs, names if len(names) >= n_classes else [str(i) for i in range(n_classes)], source)
 
 
 def _labelled(split: Any, side: int | None) -> Labelled:

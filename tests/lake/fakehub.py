@@ -240,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def listing(self, tree: dict[str, File]) -> tuple[int, Any, dict[str, str]]:
         folders = {"/".join(path.split("/")[:i]) for path in tree for i in range(1, path.count("/") + 1)}
-        prefix = unquote(urlsplit(self.path).path).split("/tree/")[1].partition("/")[2]
+        prefix = unquote(urlsplit(self.path).path.split("/tree/")[1].partition("/")[2])
         entries = [{"type": "directory", "path": f, "size": 0, "oid": blob_id(f.encode())} for f in sorted(folders)]
         entries += [tree[path].entry(path) for path in sorted(tree)] + self.hub.extra
         if prefix:
