@@ -10,25 +10,18 @@ MAKEFLAGS += --no-builtin-rules
 STUDY   ?= digits
 LAKE    ?= data
 FORMAT  ?= table
-MODELS  ?=
-BUDGET  ?=
 SHARD   ?= 1/1
 WORKERS ?= 0
 ENGINE  ?= local
-PARAMS  ?=
-Q       ?=
-REPO    ?=
-MIRROR  ?=
-ONLY    ?=
 REVISION ?= main
-T       ?=
-export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS ENGINE PARAMS Q REPO MIRROR ONLY REVISION T
+$(foreach name,MODELS BUDGET PARAMS Q REPO MIRROR ONLY T NAME FROM TO PATHS ARGS,$(eval $(name) ?=))
+export STUDY LAKE FORMAT MODELS BUDGET SHARD WORKERS ENGINE PARAMS Q REPO MIRROR ONLY REVISION T NAME FROM TO PATHS ARGS
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 READY  := .venv/.ready
 
-.PHONY: help build-missing status query queries sql verify doctor push pull bench test test-long lint types check format clean
+.PHONY: help build-missing status query queries sql verify doctor push pull adopt export judge bench test test-long lint types check format clean
 
 help: ## Print this help.
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -71,26 +64,31 @@ doctor: $(READY) ## Environment, versions, disk, device, health of the lake, and
 push: $(READY) ## Send new partitions to a Hub dataset repo. REPO=owner/name [ONLY=margins] [REVISION=branch] [DRY_RUN=1] [LAKE=]
 	@$(PYTHON) -m lake push "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(DRY_RUN),--dry-run)
 
-pull: $(READY) ## Fetch what the lake lacks from a Hub dataset repo. REPO=owner/name [ONLY=] [REVISION=tag] [DRY_RUN=1] [LAKE=]
-	@$(PYTHON) -m lake pull "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(DRY_RUN),--dry-run)
+pull: $(READY) ## Fetch what the lake lacks from a Hub dataset repo. REPO=owner/name [ONLY=] [REVISION=tag] [CHECK=1] [DRY_RUN=1] [LAKE=]
+	@$(PYTHON) -m lake pull "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(CHECK),--check) $(if $(DRY_RUN),--dry-run)
+
+adopt: $(READY) ## Bring others' masks, margins and weights in. NAME=study FROM=folder [ARGS="--heldout 500 --percent 50"] [LAKE=]
+	@$(PYTHON) -m builders adopt "$$NAME" "$$FROM" --lake "$$LAKE" $$ARGS
+
+export: $(READY) ## Give a study's masks and margins away as .npy files. NAME=study TO=folder [ARGS="--role all --layout trak"] [LAKE=]
+	@$(PYTHON) -m builders export "$$NAME" "$$TO" --lake "$$LAKE" $$ARGS
+
+judge: $(READY) ## Judge partitions that somebody else made, training a model of each again. PATHS="margins/study=x/fit-00003.parquet" [LAKE=]
+	@$(PYTHON) -m lake check $$PATHS --lake "$$LAKE" $$ARGS
 
 bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps JSON in tests/bench/results.
 	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"
 
 test: $(READY) ## Run the tests. [T=tests/lake] for some of them.
 	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not slow and not gpu" $(if $(T),"$$T")
-
 test-long: $(READY) ## Run every test, the slow ones too (hours); its closing line is kept in build/reliability.json.
 	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not gpu" --closing-line build/reliability.json
 
 lint: $(READY) ## Check style and format with ruff.
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-
 types: $(READY) ## Check types with pyright.
 	@$(PYTHON) -m pyright --pythonpath $(PYTHON)
-
 check: lint types test ## Lint, types and tests.
-
 format: $(READY) ## Format the code.
 	@$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 

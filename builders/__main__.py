@@ -4,13 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from builders import adopt, export, loop, study
+from builders import exchange_cli, loop, study
 from builders.plan import take_inventory
 from builders.progress import Progress
 from builders.status import as_table, duration, size, status
@@ -115,45 +114,8 @@ def print_studies() -> None:
         print(f"{name:<14} {first.removeprefix('# ')}")
 
 
-@app.command("adopt")
-def adopt_study(
-    name: Annotated[str, typer.Argument(help="What the study is to be called in the lake.")],
-    masks: Annotated[Path, typer.Option(help=".npy of 0 and 1 [models, training examples].")],
-    margins: Annotated[Path, typer.Option(help=".npy of margins [models, test examples].")],
-    completed: Annotated[Path | None, typer.Option(help=".npy of flags [models]: rows without one are not taken.")] = None,
-    heldout: Annotated[int, typer.Option(help="Models at the end that are kept to judge on.")] = 0,
-    dataset: Annotated[str, typer.Option(help="Name of the dataset they were trained on.")] = "unknown",
-    margin: Annotated[str, typer.Option(help="How the margins were taken: max or logsumexp.")] = "logsumexp",
-    origin: Annotated[str, typer.Option(help="Where the files are from, kept with the data.")] = "",
-    lake: LakeOption = "data",
-) -> None:
-    """Bring masks and margins that others have trained into the lake, as a study marked adopted.
-
-    Example:
-
-      python -m builders adopt cifar10-trak --masks mask.npy --margins val_margins.npy --heldout 500
-    """
-    source = adopt.Source(masks, margins, completed, heldout, dataset, margin, origin)
-    print(f"study {name}: {len(adopt.adopt(Lake(lake), name, source))} partition(s) added")
-
-
-@app.command("export")
-def export_study(
-    name: Annotated[str, typer.Argument(help="Study in the lake.")],
-    folder: Annotated[Path, typer.Argument(help="Where masks.npy, margins.npy and completed.npy go.")],
-    role: Annotated[str, typer.Option(help="fit or heldout.")] = "fit",
-    dtype: Annotated[str, typer.Option(help="Type of the margins: float16 or float32.")] = "float16",
-    lake: LakeOption = "data",
-) -> None:
-    """Give a study's masks and margins to other tools as .npy files.
-
-    Example:
-
-      python -m builders export digits exported --role heldout
-    """
-    if dtype not in ("float16", "float32"):
-        raise UsageError(f"--dtype {dtype!r}: choose float16 or float32")
-    print(f"{export.export(Lake(lake), name, role, folder, dtype)} models in {folder}")
+for command in (exchange_cli.adopt, exchange_cli.export):
+    app.command()(command)
 
 
 def _build(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builders import adopt
-from builders.adopt import Source
-from builders.export import export
+from builders import adopt, adopt_source, layouts
+from builders.adopt_source import Source
+from builders.export import NAMES, export
 from lake.catalog import connect
 from lake.errors import ConflictError, UsageError
 from lake.store import Lake
@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     """Writes 70 models on half of 30 examples, with margins on 9; a partition takes 20."""
-    monkeypatch.setattr(adopt, "MODELS", 20)
+    monkeypatch.setattr(adopt_source, "MODELS", 20)
     rng = np.random.default_rng(0)
     masks = np.stack([rng.permutation(30) < 15 for _ in range(70)])
     margins = rng.normal(0, 4, (70, 9)).astype(np.float16)
 
-    def write(masks=masks, margins=margins, completed=None, **options: object) -> Source:
-        arrays = {"masks": masks, "margins": margins, "completed": completed}
+    def write(masks=masks, margins=margins, completed=None, train_margins=None, **options: object) -> Source:
+        arrays = {"masks": masks, "margins": margins, "completed": completed, "train_margins": train_margins}
         paths = {name: tmp_path / f"{name}.npy" for name, values in arrays.items() if values is not None}
         for name, path in paths.items():
             np.save(path, arrays[name])
@@ -38,18 +38,23 @@ def source(tmp_path, monkeypatch):
     return write
 
 
-def test_what_comes_in_goes_out_byte_for_byte(lake, source, tmp_path):
-    ours = source(heldout=10, origin="https://example.org", dataset="cifar10")
-    assert len(adopt.adopt(lake, "others", ours)) == 2 * (3 + 1)
+@pytest.mark.parametrize("layout", NAMES)
+def test_what_comes_in_goes_out_byte_for_byte(lake, source, tmp_path, layout):
+    rng, names = np.random.default_rng(3), NAMES[layout]
+    ours = source(train_margins=rng.normal(0, 4, (70, 30)).astype(np.float16), completed=np.ones(70, bool), heldout=10)
+    files = {"masks": ours.masks, "test": ours.margins, "train": ours.train_margins, "completed": ours.completed}
+    (tmp_path / "theirs").mkdir()
+    for what, name in names.items():
+        files[what].rename(tmp_path / "theirs" / f"{name.format(50)}.npy")
+    found = layouts.find(tmp_path / "theirs")
+    assert len(adopt.adopt(lake, "others", Source(**found._asdict(), heldout=10))) == 2 * (3 + 1)
     assert verify(lake, deep=True) == []
-    assert export(lake, "others", "fit", tmp_path / "out") == 60
-    assert export(lake, "others", "heldout", tmp_path / "heldout") == 10
-    for name, path in (("masks", ours.masks), ("margins", ours.margins)):
-        parts = [np.load(tmp_path / folder / f"{name}.npy") for folder in ("out", "heldout")]
-        np.save(tmp_path / "both.npy", np.concatenate(parts))
-        assert (tmp_path / "both.npy").read_bytes() == path.read_bytes()
-    assert np.load(tmp_path / "out" / "completed.npy").all()
-    assert list((tmp_path / "out").glob("*.part")) == []
+    assert export(lake, "others", ("fit", "heldout"), tmp_path / "out", layout) == 70
+    theirs = {path.name: path.read_bytes() for path in (tmp_path / "theirs").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == theirs
+    assert len(theirs) == len(names)
+    assert export(lake, "others", ("heldout",), tmp_path / "heldout") == 10
+    assert np.array_equal(np.load(tmp_path / "heldout" / "masks.npy"), np.load(found.masks)[60:])
 
 
 def test_a_second_time_adds_nothing_and_other_files_conflict(lake, source):
@@ -79,8 +84,8 @@ def test_unfinished_and_infinite_rows_have_a_status_and_no_numbers(lake, source,
     assert connect(lake.root).sql(query).fetchall() == [
         (3, "failed", True), (7, "diverged", True), (8, "diverged", True), (9, "diverged", True), (25, "failed", True)
     ]  # fmt: skip
-    export(lake, "others", "fit", tmp_path / "out")
-    assert np.flatnonzero(~np.load(tmp_path / "out" / "completed.npy")).tolist() == [3, 7, 8, 9, 25]
+    export(lake, "others", ("fit",), tmp_path / "out")
+    assert np.flatnonzero(~np.load(tmp_path / "out" / "_completed.npy")).tolist() == [3, 7, 8, 9, 25]
     assert not np.load(tmp_path / "out" / "margins.npy")[[3, 7, 8, 9, 25]].any()
 
 
@@ -92,8 +97,9 @@ def test_unfinished_and_infinite_rows_have_a_status_and_no_numbers(lake, source,
         ({"margins": np.zeros((70, 9), int)}, "floating-point"),
         ({"masks": np.full((70, 30), 2)}, "other than 0 and 1"),
         ({"masks": np.zeros(70)}, "2 axes"),
-        ({"completed": np.ones(3, bool)}, "3 flags for 70"),
+        ({"completed": np.ones(3, bool)}, "70 models and .* 3: need one row"),
         ({"heldout": 70}, "leave some"),
+        ({"train_margins": np.zeros((70, 29))}, "29 targets for 30"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(lake, source, changes, message):
@@ -102,6 +108,7 @@ def test_files_that_do_not_fit_are_refused(lake, source, changes, message):
     assert lake.files.list() == {}
 
 
+@pytest.mark.row("B9")
 def test_a_pickle_is_refused_and_not_executed(lake, source, tmp_path):
     class Canary:
         def __reduce__(self):
@@ -124,14 +131,14 @@ def test_five_gigabytes_are_read_in_less_than_one(tmp_path):
         import resource, sys
         from pathlib import Path
         import numpy as np
-        from builders import adopt
+        from builders import adopt, adopt_source
         from lake.store import Lake
         folder = Path(sys.argv[1])
         masks = np.lib.format.open_memmap(folder / "masks.npy", "w+", bool, (50_000, 100_000))  # sparse: no disk is used
         margins = np.lib.format.open_memmap(folder / "margins.npy", "w+", np.float16, (50_000, 10))
         del masks, margins
         resource.setrlimit(resource.RLIMIT_DATA, (10**9, 10**9))
-        source = adopt.Source(folder / "masks.npy", folder / "margins.npy")
+        source = adopt_source.Source(folder / "masks.npy", folder / "margins.npy")
         print(len(adopt.adopt(Lake(folder / "lake"), "large", source)))
     """
     done = subprocess.run(
