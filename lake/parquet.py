@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.content import content_hash
@@ -24,6 +25,10 @@ from lake.tables import FORMAT
 SEAL_KEY = b"lake.seal"
 _UNSEALED = b"0" * 64
 _CHUNK = 1 << 20
+_BATCH, _BATCH_OF_LISTS = 65_536, 256
+"""Rows that are unpacked at a time: of numbers and words, and of tables that hold lists or bytes."""
+ROOM, RATIO = 200_000_000, 200
+"""A file may open to ROOM bytes and RATIO times its own size: no builder's rows come near, and a bomb's do not get in."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +121,44 @@ def read_facts(source: Path | BinaryIO) -> Facts:
 
 
 def read_rows(source: Path | BinaryIO, columns: list[str] | None = None) -> pa.Table:
-    """Rows of a file [n_rows, n_columns] with page checksums verified; CorruptError when they cannot be read."""
+    """Rows of a file [n_rows, n_columns] with page checksums verified; CorruptError when they cannot be read or are a bomb.
+
+    What the footer says of sizes may be a lie, so bytes are counted while they are unpacked, and words before they are.
+    """
     try:
-        return pq.ParquetFile(source, page_checksum_verification=True).read(columns).replace_schema_metadata()
-    except (pa.ArrowException, OSError, ValueError) as error:
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        most = ROOM + RATIO * _size(source)
+        schema = file.schema_arrow.remove_metadata()
+        schema = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+        if file.metadata.num_rows * max(1, len(schema)) > most:
+            raise CorruptError(f"claims {file.metadata.num_rows:,} rows, too many for its size")
+        words = [f.name for f in schema if pa.types.is_string(f.type)]
+        file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=words)
+        plain = all(pa.types.is_string(kind) or pa.types.is_primitive(kind) for kind in schema.types)
+        batches, opened = [], 0
+        for batch in file.iter_batches(_BATCH if plain else _BATCH_OF_LISTS, columns=schema.names):
+            opened += batch.nbytes + sum(_longest(batch[word].dictionary) * len(batch) for word in words)
+            if opened > most:
+                raise CorruptError(f"opens to more than {most / 1e6:,.0f} MB, too much for its size")
+            batches.append(batch.select(schema.names).cast(schema))
+        return pa.Table.from_batches(batches, schema)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise CorruptError(f"cannot be read ({_first_line(error)})") from error
+
+
+def _longest(words: pa.StringArray) -> int:
+    """Bytes of the longest of some words."""
+    return pc.max(pc.binary_length(words)).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _size(source: Path | BinaryIO) -> int:
+    """Bytes of the file, its position as it was."""
+    if isinstance(source, Path):
+        return source.stat().st_size
+    position = source.tell()
+    size = source.seek(0, 2)
+    source.seek(position)
+    return size
 
 
 def seal_holds(source: BinaryIO) -> bool:

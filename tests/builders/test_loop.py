@@ -83,6 +83,7 @@ def wait_for(lake: Lake, n_margins: int, process: subprocess.Popen) -> None:
     raise AssertionError(f"{len(lake.present('margins'))} partitions of margins after a minute: {process.communicate()}")
 
 
+@pytest.mark.case(1)
 def test_a_build_adds_everything_once_and_a_second_nothing(built_copy, small, build_missing, monkeypatch):
     def never(*arguments: object) -> None:
         raise AssertionError("built again")
@@ -206,6 +207,7 @@ def test_another_study_under_the_name_is_refused_with_the_fields_that_differ(bui
     assert files(built_copy) == before
 
 
+@pytest.mark.row("B15")
 def test_another_dataset_under_the_name_is_refused(own, lake, study_of, build_missing):
     text = """
         import numpy as np
@@ -232,6 +234,8 @@ def test_another_dataset_under_the_name_is_refused(own, lake, study_of, build_mi
     assert files(lake) == before
 
 
+@pytest.mark.row("B1")
+@pytest.mark.case(4, 56)
 def test_a_partition_cut_short_is_named_and_comes_back_after_quarantine(built_copy, small, command, study_file, contents):
     before = contents(built_copy)
     path = Partition("margins", "small", "fit", 1).path
@@ -257,6 +261,7 @@ def test_damage_in_another_study_does_not_stop_this_one(built_copy, study_of, bu
     assert report.added == {table: n for table, n in ADDED.items() if table != "examples"}
 
 
+@pytest.mark.row("R5")
 def test_a_worker_that_is_killed_is_named_and_the_next_build_fills_the_gap(
     own, tmp_path, study_file, study_of, command, contents, build_missing
 ):
@@ -274,6 +279,7 @@ def test_a_worker_that_is_killed_is_named_and_the_next_build_fills_the_gap(
     assert contents(lake) == contents(clean)
 
 
+@pytest.mark.row("R8")
 def test_two_processes_at_once_end_with_one_lake(own, tmp_path, study_file, study_of, contents, build_missing):
     """Both wait for each other before the first model, so that they race for every partition from there on."""
     algorithm = {"name": f"{own(OWN)}:prepare"}
@@ -290,6 +296,7 @@ def test_two_processes_at_once_end_with_one_lake(own, tmp_path, study_file, stud
     assert sum(trained) == 64  # models that are in the lake by the one or the other, none by both
 
 
+@pytest.mark.row("R6")
 def test_ctrl_c_at_any_moment_loses_nothing(own, tmp_path, study_file, study_of, contents, build_missing):
     fields = {"algorithm": {"name": f"{own(OWN)}:prepare"}, "models": 96, "estimators": ["difference"], "curve": []}
     clean, lake = Lake(tmp_path / "clean"), Lake(tmp_path / "lake")

@@ -49,6 +49,7 @@ def test_help_without_a_command_lists_them(command):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
+@pytest.mark.row("B14")
 def test_a_mistake_ends_with_2_and_says_what_is_allowed(command, lake, monkeypatch, tmp_path, arguments, wanted):
     monkeypatch.chdir(tmp_path)
     ended = command("builders", *arguments)

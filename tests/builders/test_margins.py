@@ -161,6 +161,8 @@ def test_model_ids_run_through_the_partitions(small):
 
 
 @pytest.mark.parametrize("size", [1, 5, 16])
+@pytest.mark.row("R17")
+@pytest.mark.case(62)
 def test_the_size_of_a_group_changes_no_bit(built, small, monkeypatch, size):
     monkeypatch.setattr(margins, "GROUP", size)
     for unit in margins.plan(small)[2:]:
@@ -170,6 +172,8 @@ def test_the_size_of_a_group_changes_no_bit(built, small, monkeypatch, size):
 
 @pytest.mark.parametrize("kind", ["raises", "wrong shape", "no numbers", *VALUES])
 @pytest.mark.parametrize("bad", [0, 5, MODELS - 1])
+@pytest.mark.row("R16")
+@pytest.mark.case(65)
 def test_a_spoiled_model_gets_a_status_and_the_others_keep_every_bit(trained, kind, bad):
     clean, calls = trained(linear), Counter()
     rows = trained(spoiled(kind, bad, calls))
@@ -191,6 +195,7 @@ def test_a_model_that_diverges_is_trained_again_alone_and_no_other_is(trained):
     assert calls == Counter(dict.fromkeys(range(MODELS), 1) | {5: 1 + margins.RETRIES})
 
 
+@pytest.mark.row("R16", control=True)
 def test_a_failure_that_passes_leaves_no_trace(trained):
     clean, calls = trained(linear), Counter()
     assert trained(spoiled("raises once", 5, calls)).equals(clean)

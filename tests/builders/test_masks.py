@@ -62,6 +62,8 @@ def test_the_covariance_of_fixed_masks_is_flat_but_for_the_vector_of_ones(drawn)
     assert values[-1] < 1.05 * edges[1]
 
 
+@pytest.mark.row("R17")
+@pytest.mark.case(61)
 def test_masks_are_pinned():
     """Other bits mean that no margins trained before belong to the masks of their ids any more."""
     tiny = study.load("tiny")

@@ -49,6 +49,7 @@ def named(lake: Lake) -> dict[str, str]:
     return {problem.path: problem.what for problem in problems}
 
 
+@pytest.mark.row("B3", control=True)
 def test_a_clean_lake_is_clean(built):
     assert verify(built, deep=True) == []
 
@@ -138,6 +139,7 @@ def test_models_of_another_study_are_named_and_the_others_are_not(built_copy, la
     assert found[FIT[index].path].startswith("its mean margin is +")
 
 
+@pytest.mark.row("B3")
 def test_margins_that_were_copied_from_another_partition_are_named(built_copy):
     rows = built_copy.read(FIT[0]).to_pylist()
     copied = ("test_margin", "train_margin", "test_accuracy", "train_accuracy")

@@ -79,6 +79,7 @@ def test_machines_at_once_build_one_study(server, machine, monkeypatch):
     assert partitions(server) == set(last.lake.files.list()) - {"lake.duckdb"}
 
 
+@pytest.mark.row("R7")
 def test_a_stop_leads_to_a_last_push(server, machine, monkeypatch):
     real, calls = loop.build_unit, []
 

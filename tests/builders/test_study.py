@@ -107,6 +107,7 @@ def test_a_misspelt_key_is_answered_with_the_right_one(changes, wanted):
         ("name", 3, "valid string, got 3"),
     ],
 )
+@pytest.mark.row("B14")
 def test_a_value_out_of_range_is_refused_with_what_is_allowed(field, value, wanted):
     line = refusal(**{field: value})
     assert wanted in line

@@ -184,6 +184,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
+@pytest.mark.row("B11")
 def test_a_locked_connection_reaches_nothing_but_its_partitions(guarded, what):
     folder, connection, unchanged = guarded
     with pytest.raises(duckdb.Error):
@@ -192,6 +193,7 @@ def test_a_locked_connection_reaches_nothing_but_its_partitions(guarded, what):
     assert connection.execute("select count(*) from masks").fetchone() == (12,)
 
 
+@pytest.mark.row("B11", control=True)
 def test_the_same_statements_work_unlocked(sample_copy, tmp_path):
     """The control: refusals above come from the lock and not from a mistake in the statement."""
     (tmp_path / "secret.csv").write_text("word\nsesame\n")

@@ -26,6 +26,8 @@ def run(*arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.row("R1")
+@pytest.mark.case(27)
 def test_killed_writers_lose_nothing_and_leave_nothing_torn(lake):
     lines = run("kill", lake.root, KILLS, 1, "publish")
     acknowledged = {Partition("masks", "half", "fit", int(i)) for line in lines for i in line.split()}
@@ -48,6 +50,7 @@ def test_killed_writers_lose_nothing_and_leave_nothing_torn(lake):
     assert verify(lake) == []
 
 
+@pytest.mark.row("R1", control=True)
 def test_killed_writers_that_write_straight_leave_torn_files(lake):
     """The control: the same kills find the fault where there is one."""
     run("kill", lake.root, KILLS // 2, 1, "write_straight")
@@ -70,6 +73,8 @@ def winners():
     return collect
 
 
+@pytest.mark.row("R8")
+@pytest.mark.case(24, 25)
 def test_one_of_many_writers_wins_each_name(lake, winners):
     outcomes = winners(lake.root, RACES, "publish")
     assert len(outcomes) == RACES
@@ -81,6 +86,7 @@ def test_one_of_many_writers_wins_each_name(lake, winners):
     assert list((lake.root / ".staging").iterdir()) == []
 
 
+@pytest.mark.row("R8", control=True)
 def test_replacing_lets_every_writer_win(tmp_path, winners):
     """The control: by rename all report success, and the work of all but one is gone."""
     outcomes = winners(tmp_path / "replaced", 10, "write_and_replace")

@@ -106,6 +106,8 @@ def test_whichever_call_fails_the_name_is_absent_or_whole_and_the_next_try_succe
     assert [name for name in leftovers(lake) if not name.endswith(".lock")] == []
 
 
+@pytest.mark.row("R4")
+@pytest.mark.case(40)
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on_after_room_is_made(mounted, put):
     (mounted / "ballast").write_bytes(bytes(500_000))
     lake = Lake(mounted / "lake")
@@ -133,6 +135,7 @@ def test_a_limit_on_the_size_of_files_is_one_line(lake, put):
     assert leftovers(lake) == []
 
 
+@pytest.mark.row("R19")
 def test_a_read_only_disk_is_one_line_and_can_still_be_read(mounted, put, sample):
     lake = Lake(mounted / "lake")
     put(lake)
@@ -171,6 +174,7 @@ LINKS = {
 
 @pytest.mark.parametrize("what", LINKS)
 @pytest.mark.parametrize("target", ["outside", "missing", "."])
+@pytest.mark.row("B8")
 def test_links_inside_a_lake_are_refused(lake, put, tmp_path, what, target):
     put(lake)
     (tmp_path / "outside").mkdir()
@@ -198,6 +202,7 @@ def test_the_lake_itself_may_be_reached_by_a_link(tmp_path, put):
     assert list(Lake(tmp_path / "disk").files.list()) == [MASKS.path]
 
 
+@pytest.mark.row("B8")
 def test_a_pipe_under_a_partition_name_does_not_hang(lake, put):
     put(lake)
     os.mkfifo(lake.root / "masks/study=half/fit-00001.parquet")
@@ -214,6 +219,8 @@ def test_hidden_folders_are_no_part_of_the_lake(sample_copy):
     assert list(listed) == sorted(listed)
 
 
+@pytest.mark.row("R9")
+@pytest.mark.case(26)
 def test_sweep_removes_what_the_dead_left_and_nothing_of_the_living(lake):
     staging = lake.root / ".staging"
     with lake.files.staging() as alive:

@@ -302,6 +302,8 @@ def test_a_proposal_moves_no_branch(session, server, repo):
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("status", [408, 409, 412, 429, 500, 502, 503, 504])
+@pytest.mark.row("R12")
+@pytest.mark.case(43)
 def test_a_bad_answer_to_a_commit_neither_loses_nor_doubles_it(session, server, repo, status, after):
     a = session("a")
     a.put(0)
@@ -317,6 +319,8 @@ def test_a_bad_answer_to_a_commit_neither_loses_nor_doubles_it(session, server, 
     ("headers", "seconds"),
     [({}, 60), ({"Retry-After": "7"}, 7), ({"RateLimit": '"api";r=0;t=33'}, 33), ({"retry-after": "Wed, 21 Oct"}, 60)],
 )
+@pytest.mark.row("R12")
+@pytest.mark.case(41)
 def test_a_rate_limit_is_obeyed(session, server, headers, seconds):
     a = session("a")
     a.put(0)
@@ -325,6 +329,7 @@ def test_a_rate_limit_is_obeyed(session, server, headers, seconds):
     assert seconds <= max(a.hub.pauses) < seconds + 1
 
 
+@pytest.mark.row("R13")
 def test_a_quota_ends_the_run_and_the_next_one_resumes(session, server, repo, monkeypatch):
     monkeypatch.setattr(pushing, "BATCH", 2)
     monkeypatch.setattr(pushing, "LARGEST_BATCH", 2)
@@ -340,6 +345,8 @@ def test_a_quota_ends_the_run_and_the_next_one_resumes(session, server, repo, mo
     assert server.count("PUT") == 6  # bytes that had arrived are not sent again
 
 
+@pytest.mark.row("R13")
+@pytest.mark.case(41)
 def test_4700_files_go_up_in_60_commits(server, repo, hub_of, tmp_path, monkeypatch):
     lake = Lake(tmp_path / "many")
     folder = lake.root / "masks" / "study=half"
@@ -359,6 +366,7 @@ def test_4700_files_go_up_in_60_commits(server, repo, hub_of, tmp_path, monkeypa
     assert max(sizes) < 100
 
 
+@pytest.mark.row("R13", control=True)
 def test_what_the_hub_does_not_take_is_refused_before_a_byte_is_sent():
     many = [f"masks/study=half/fit-{i:05d}.parquet" for i in range(pushing.FOLDER)]
     pushing.check_limits(many)
@@ -379,6 +387,7 @@ def test_giving_up_is_bounded(session, server, repo):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+@pytest.mark.row("R12")
 def test_a_refusal_that_does_not_heal_stops_at_once(session, server, status):
     a = session("a")
     a.put(0)
@@ -395,6 +404,7 @@ def test_a_refusal_that_does_not_heal_stops_at_once(session, server, status):
     [("GET", "/revision/"), ("GET", "/tree/"), ("POST", "/preupload"), ("PUT", "/_lfs"), ("POST", "/commit/")],
 )
 @pytest.mark.parametrize("how", ["cut early", "cut late", "html", "500"])
+@pytest.mark.row("R11", "R12")
 def test_push_outlives_each_bad_answer(session, server, repo, method, pattern, how):
     a = session("a")
     a.put(0)
@@ -410,6 +420,7 @@ def test_push_outlives_each_bad_answer(session, server, repo, method, pattern, h
 
 
 @pytest.mark.parametrize("at", [0, 1, 100, 1000, 3000])
+@pytest.mark.row("R11")
 def test_an_upload_cut_at_a_byte_is_sent_again(session, server, repo, at):
     a = session("a")
     a.put(0)
@@ -420,6 +431,7 @@ def test_an_upload_cut_at_a_byte_is_sent_again(session, server, repo, at):
 
 @pytest.mark.parametrize("at", [0, 20, 200, 400, 1500, 3000])
 @pytest.mark.parametrize("pattern", ["/resolve/", "/_lfs/"])
+@pytest.mark.row("R11")
 def test_a_download_cut_at_a_byte_is_fetched_again(session, server, pattern, at):
     a, b = session("a"), session("b")
     a.put(0)
@@ -431,6 +443,7 @@ def test_a_download_cut_at_a_byte_is_fetched_again(session, server, pattern, at)
     assert verify(b.lake) == []
 
 
+@pytest.mark.case(42, 49)
 def test_one_file_that_cannot_be_sent_does_not_hold_up_the_others(session, server, repo):
     a = session("a")
     for index in range(5):
@@ -445,6 +458,7 @@ def test_one_file_that_cannot_be_sent_does_not_hold_up_the_others(session, serve
 # ---- other sessions
 
 
+@pytest.mark.row("R14")
 def test_another_commit_between_plan_and_commit(session, server, repo):
     a, b = session("a"), session("b")
     a.put(0)
@@ -478,6 +492,8 @@ def test_the_same_rows_in_other_bytes_by_another_session_are_no_conflict(session
     assert there(repo) == {PATH: b.sha()}
 
 
+@pytest.mark.row("R14")
+@pytest.mark.case(43)
 def test_six_sessions_overlap(session, server, repo):
     server.commit_seconds = 0.01
     sessions, codes = [session(f"s{i}") for i in range(6)], []
@@ -535,6 +551,7 @@ def test_a_builder_that_publishes_during_a_pull_is_not_overwritten(session, serv
 # ---- damage and malice
 
 
+@pytest.mark.case(46, 50)
 def test_a_damaged_download_leaves_the_lake_alone(session, server, repo):
     a, b = session("a"), session("b")
     a.put(0)
@@ -623,6 +640,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("path", HOSTILE)
+@pytest.mark.row("B7")
+@pytest.mark.case(55)
 def test_a_listing_that_leads_out_of_the_folder_is_refused_whole(session, server, path, tmp_path):
     a, b = session("a"), session("b")
     a.put(0)
@@ -650,6 +669,7 @@ def test_a_listing_that_leads_out_of_the_folder_is_refused_whole(session, server
         "evil.py",
     ],
 )
+@pytest.mark.row("B7")
 def test_names_that_are_not_ours_are_not_fetched(session, server, path):
     a, b = session("a"), session("b")
     a.put(0)
@@ -667,6 +687,7 @@ def test_a_link_in_the_repo_is_not_followed(session, server):
     assert b.lake.files.list() == {}
 
 
+@pytest.mark.row("B8")
 def test_a_link_in_the_lake_is_not_sent(session, tmp_path, repo):
     a = session("a")
     a.put(0)
@@ -694,6 +715,8 @@ def test_a_file_that_is_no_partition_or_another_one_is_not_taken(session, server
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"[]", b"null", b'{"base": 3}', b'{"remote": "tester/lake@main", "base": {"x": [1]}}', b"\xff" * 9]
 )
+@pytest.mark.row("R15", "B5")
+@pytest.mark.case(45)
 def test_damaged_state_is_rebuilt(session, repo, text):
     a = session("a")
     a.put(0)
@@ -719,6 +742,8 @@ def test_hashes_that_are_lies_are_taken_for_a_cache_only(session, repo):
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500])
 @pytest.mark.parametrize("token", ["hf_secretsecret", "api_org_0123secret"])
+@pytest.mark.row("B12")
+@pytest.mark.case(54)
 def test_the_token_is_never_told(session, server, status, capsys, caplog, token):
     a = session("a", token=token)
     a.put(0)

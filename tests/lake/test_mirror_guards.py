@@ -76,6 +76,7 @@ def folder(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.row("R11", "R12", "R14", "R15", "B7", "B12", control=True)
 def test_a_guard_that_is_taken_out_is_missed(folder, guard):
     file, text, without, selection = GUARDS[guard]
     source = (folder / "lake" / file).read_text()

@@ -115,6 +115,7 @@ def test_the_seal_is_what_anybody_can_compute(written):
 
 
 @pytest.mark.parametrize(("size", "flips"), [("small", 500), ("large", 300)])
+@pytest.mark.row("B2")
 def test_every_flipped_bit_breaks_the_seal(written, large, size, flips):
     path, _ = written(rows=large if size == "large" else None)
     whole = path.read_bytes()
@@ -127,6 +128,7 @@ def test_every_flipped_bit_breaks_the_seal(written, large, size, flips):
     assert missed == []
 
 
+@pytest.mark.row("B2", control=True)
 def test_readers_miss_flips_that_the_seal_finds(written, large):
     """The control: without a seal, DuckDB returns other numbers without an error for most flips."""
     path, _ = written(rows=large)
@@ -174,6 +176,7 @@ def test_flips_in_pages_are_found_by_reading(written, large):
             parquet.read_rows(io.BytesIO(_flip(whole, bit)))
 
 
+@pytest.mark.row("B1")
 def test_every_truncation_breaks_the_seal_and_the_reading(written, large):
     for path, lengths in ((written()[0], 200), (written(rows=large, name="large.parquet")[0], 40)):
         whole = path.read_bytes()
@@ -214,6 +217,7 @@ def test_a_file_is_never_written_over(written):
 
 
 @pytest.mark.parametrize("table", TABLES)
+@pytest.mark.case(18)
 def test_encodings_are_those_that_every_reader_opens(written, rows_of, table):
     partition = Partition(table, "half", "fit", 0)
     path, _ = written(partition)

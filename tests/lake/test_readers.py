@@ -73,6 +73,7 @@ def ordered(rows: Rows, table: str) -> Rows:
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@pytest.mark.case(12, 18, 19, 20)
 def test_every_reader_returns_the_same_rows(sample, expected, table, read):
     rows = read(sample, table)
     assert {*rows[0]} - {TABLES[table].hive_key} == {*TABLES[table].schema.names}
@@ -88,6 +89,7 @@ def test_the_sample_has_what_breaks_readers(sample, expected):
 
 
 @pytest.mark.parametrize("table", TABLES)
+@pytest.mark.case(52)
 def test_the_library_of_the_hub_loads_every_table(sample, expected, table, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
@@ -105,6 +107,7 @@ def test_a_table_of_empty_files_only_is_read_by_every_reader(lake, rows_of, fact
     assert [read(lake, "weights") for read in READERS] == [[]] * len(READERS)
 
 
+@pytest.mark.row("B6", control=True)
 def test_a_leftover_in_a_table_folder_would_break_a_reader(sample_copy):
     """Why staging lies outside: the control of that decision."""
     (sample_copy.root / "masks/study=half/fit-00000.parquet.tmp").write_bytes(b"half a file")

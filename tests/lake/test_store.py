@@ -49,6 +49,7 @@ def test_publishing_twice_is_one_file_and_the_second_call_says_so(lake, rows_of,
     assert len(lake.files.list()) == 1
 
 
+@pytest.mark.case(25)
 def test_other_rows_under_a_taken_name_are_a_conflict_that_names_both(lake, rows_of, facts_of):
     first = lake.publish(MASKS, rows_of(MASKS), facts_of(MASKS, code="1.1"))
     before = (lake.root / MASKS.path).read_bytes()
@@ -141,6 +142,8 @@ def _null_inside() -> pa.Array:
 
 
 @pytest.mark.parametrize("wrong", INVALID)
+@pytest.mark.row("B3")
+@pytest.mark.case(8, 21)
 def test_rows_that_break_the_contract_are_refused_by_name(lake, rows_of, facts_of, wrong):
     partition, break_rows, message = INVALID[wrong]
     with pytest.raises(LakeError, match=message) as caught:
@@ -245,6 +248,7 @@ def test_the_cache_saves_reading_and_may_be_deleted(sample_copy, monkeypatch):
     assert sample_copy.facts(present) == expected
 
 
+@pytest.mark.row("B5")
 def test_a_garbled_cache_changes_nothing(sample_copy):
     (sample_copy.root / ".lake" / "footers").unlink(missing_ok=True)
     expected = sample_copy.facts(present := sample_copy.present("margins"))
@@ -298,6 +302,8 @@ ODD = ("o'b [1]", "a*b", "caf\u00e9 \u65e5\u672c", "semi;colon--", '"quoted" $HO
 
 
 @pytest.mark.parametrize("name", ODD)
+@pytest.mark.row("R19")
+@pytest.mark.case(60)
 def test_any_folder_name_works_from_publish_to_queries(tmp_path, rows_of, facts_of, name):
     lake = Lake(tmp_path / name / "lake")
     for sibling in ("o'b 1", "aXb"):  # what the name would match if it were read as a pattern

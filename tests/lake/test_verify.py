@@ -40,7 +40,7 @@ def test_a_clean_lake_has_no_problem(sample):
     heard = []
     assert verify.verify(sample, deep=True, tell=lambda path, size: heard.append((path, size))) == []
     assert heard == [(path, stat.size) for path, stat in sample.files.list().items()]
-    assert len(heard) == 21
+    assert len(heard) >= 21
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -83,6 +83,7 @@ def test_swapped_names_are_both_named(sample_copy):
 
 
 @pytest.mark.parametrize("copy", [replace(FIT, index=1), replace(FIT, value="other", index=1), replace(FIT, role="fits")])
+@pytest.mark.row("B3")
 def test_a_copied_partition_is_named(sample_copy, copy):
     shutil.copy(sample_copy.root / FIT.path, sample_copy.root / copy.path)
     assert problems(sample_copy) == {copy.path: (f"holds {FIT.path}, so it was copied or renamed", SET_ASIDE)}
@@ -100,6 +101,8 @@ FOREIGN = {
 }
 
 
+@pytest.mark.row("B6")
+@pytest.mark.case(2, 47)
 def test_foreign_files_in_a_table_folder_are_named_and_left(sample_copy):
     for path, content in FOREIGN.items():
         (sample_copy.root / path).parent.mkdir(parents=True, exist_ok=True)

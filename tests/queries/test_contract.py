@@ -70,6 +70,7 @@ def test_empty_lake_gives_no_rows_with_the_columns_of_the_header(query, empty):
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.name)
+@pytest.mark.row("B10")
 def test_sql_in_a_parameter_is_inert(query, empty):
     texts = [param.name for param in query.params if param.type == "text"]
     for text in NASTY if query.theme != CHECKS else NASTY[:3]:

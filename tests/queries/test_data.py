@@ -77,6 +77,7 @@ def test_label_suspects_of_a_lake_worked_by_hand(toy, ask):
     assert [row["train_id"] for row in ask(toy, "label_suspects", k=1)] == [2]
 
 
+@pytest.mark.case(70)
 def test_a_flipped_label_is_the_first_suspect(lake_of, ask):
     rng = np.random.default_rng(7)
     x = rng.random((24, 8)) < 0.5

@@ -78,11 +78,14 @@ def check_schedules(tmp_path, undisturbed, seeds, tally, audited) -> int:
     return kills
 
 
+@pytest.mark.row("R1")
+@pytest.mark.case(28, 30, 34)
 def test_disturbed_builds_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally, audited):
     assert check_schedules(tmp_path, undisturbed, range(6), tally, audited) >= 6
 
 
 @pytest.mark.slow
+@pytest.mark.row("R1")
 def test_many_disturbed_builds_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally, audited):
     assert check_schedules(tmp_path, undisturbed, range(100, 300), tally, audited) >= 200
 
@@ -107,6 +110,7 @@ def _toml(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.row("R1", "R6")
 def test_builds_that_are_killed_for_real_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally):
     rng, study, kills = random.Random(7), _toml(tmp_path), 0
     for number in range(10):

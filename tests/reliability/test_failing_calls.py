@@ -55,6 +55,8 @@ def attempt(lake: Lake, what: str, nth: int, code: int) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("what", [w for w in WORK if w != "catalog"])
+@pytest.mark.row("R3")
+@pytest.mark.case(5)
 def test_whichever_call_fails_nothing_is_lost_and_the_next_try_succeeds(tmp_path, tally, monkeypatch, what):
     _every_call(tmp_path, tally, monkeypatch, what, lambda nth: CODES[nth % len(CODES)])
 
@@ -62,6 +64,7 @@ def test_whichever_call_fails_nothing_is_lost_and_the_next_try_succeeds(tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 @pytest.mark.parametrize("what", WORK)
+@pytest.mark.row("R3")
 def test_whichever_call_fails_in_whichever_way(tmp_path, tally, monkeypatch, what, code):
     _every_call(tmp_path, tally, monkeypatch, what, lambda nth: code)
 
@@ -103,6 +106,7 @@ def test_a_failing_disk_is_one_line_at_the_command_line(sample, monkeypatch, cap
     assert os.strerror(code) in line
 
 
+@pytest.mark.row("R3", control=True)
 def test_a_writer_to_the_final_name_does_not_pass(tmp_path):
     """The control: the same failures leave a torn file where something writes without staging."""
     bad = 0

@@ -28,6 +28,7 @@ def test_there_is_a_lake_of_every_format():
     assert sum(path.stat().st_size for folder in KEPT for path in folder.rglob("*") if path.is_file()) < 200_000 * FORMAT
 
 
+@pytest.mark.row("B4")
 def test_its_rows_are_those_that_were_written(kept, tally):
     lake, written = kept
     assert stored(lake) == written["contents"]
@@ -45,6 +46,7 @@ def test_it_is_whole_and_answers(kept, audited):
     assert {table for table, count in zip(TABLES, counts, strict=True) if count} == tables
 
 
+@pytest.mark.row("B4", control=True)
 def test_a_changed_byte_in_it_is_found(kept):
     """The control."""
     lake, written = kept
@@ -53,6 +55,7 @@ def test_a_changed_byte_in_it_is_found(kept):
     assert [p.path for p in audit(lake)] == [str(path.relative_to(lake.root))]
 
 
+@pytest.mark.row("B4")
 def test_one_of_the_next_format_is_refused_with_the_version_it_needs(lake, rows_of, facts_of):
     from lake.partition import Partition
 

@@ -164,6 +164,7 @@ def _explore(machine: type[Machine], examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.row("B16")
 def test_random_operations_leave_lake_and_model_in_agreement(tally):
     Machine.steps = 0
     _explore(Machine, 25, 25)
@@ -172,6 +173,7 @@ def test_random_operations_leave_lake_and_model_in_agreement(tally):
 
 
 @pytest.mark.slow
+@pytest.mark.row("B16")
 def test_very_many_random_operations(tally):
     Machine.steps = 0
     _explore(Machine, 5_000, 60)
@@ -179,6 +181,7 @@ def test_very_many_random_operations(tally):
     assert Machine.steps > 20_000
 
 
+@pytest.mark.row("B16", control=True)
 def test_a_model_that_misses_damage_does_not_agree():
     """The control."""
     with pytest.raises((AssertionError, CorruptError)):

@@ -66,6 +66,7 @@ def whole(lake: Lake, acknowledged: bool) -> str:
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["beside another", "in a new lake"])
+@pytest.mark.row("R2")
 def test_a_power_cut_in_a_publish_loses_nothing(lake, tmp_path, tally, fresh):
     if not fresh:
         lake.publish(*FIRST)
@@ -106,6 +107,7 @@ def test_a_power_cut_between_the_link_of_one_and_the_acknowledgement_of_another(
 
 
 @pytest.mark.parametrize(("kind", "said"), [("file", "damaged or cut short|is empty|not a parquet"), ("folder", "lost")])
+@pytest.mark.row("R2", control=True)
 def test_without_the_fsync_of_files_or_folders_power_cuts_are_seen_to_hurt(lake, tmp_path, monkeypatch, kind, said):
     """The control."""
     lake.publish(*FIRST)

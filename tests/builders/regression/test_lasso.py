@@ -69,6 +69,7 @@ def test_certificates_hold_and_are_those_of_the_rows(models, fitted):
         assert fitted.duality_gap[t] <= gap + 1e-8  # the best scale of the residual is no worse than a plain one
 
 
+@pytest.mark.row("R18", control=True)
 def test_a_wrong_answer_has_no_certificate(models, fitted):
     moments = centred(models.totals(), dtype=np.float64)
     wrong = fitted.weights + np.float32(0.01) * (fitted.weights != 0)
@@ -137,6 +138,7 @@ def test_bad_prices_are_refused(models, bad):
         lasso(*split(models), prices=bad)
 
 
+@pytest.mark.row("R18")
 def test_constant_targets_columns_and_twins(models):
     masks, margins = models.masks.copy(), models.margins.copy()
     masks[:, 3], masks[:, 5], masks[:, 8] = True, False, masks[:, 7]
@@ -169,6 +171,8 @@ def test_stopping_soon_after_the_best_chooses_as_the_whole_path_does(models):
     assert not deepest.weights.any()
 
 
+@pytest.mark.row("R18")
+@pytest.mark.case(66)
 def test_what_does_not_converge_says_so(models, monkeypatch):
     monkeypatch.setattr("builders.regression.lasso.refine", lambda *arguments: None)
     fit = lasso(*split(models))
