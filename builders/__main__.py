@@ -1,8 +1,9 @@
-"""Command line of the builders: `python -m builders build-missing | status | studies | adopt | export`. Make calls the same."""
+"""Command line of the builders: `python -m builders build-missing | status | studies | adopt | export | import-scores`."""
 
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -115,6 +116,30 @@ def print_studies() -> None:
 
 
 for command in (exchange_cli.adopt, exchange_cli.export):
+@app.command("import-scores")
+def import_other_scores(
+    name: Annotated[str, typer.Argument(help="Study in the lake.")],
+    path: Annotated[Path, typer.Argument(help=".parquet (split, target_id, train_id, score), or .npy [targets, training].")],
+    method: Annotated[str, typer.Option(help="Name of the tool or method, such as trak.")],
+    trainings: Annotated[int, typer.Option(min=0, help="Models that it trained or was given: its cost.")],
+    sign: Annotated[int, typer.Option(help="-1 when the tool's positive scores lower the margin or raise the loss.")] = 1,
+    lake: LakeOption = "data",
+) -> None:
+    """Bring the scores of another attribution tool into the lake, to be judged beside our fits.
+
+    Example:
+
+      python -m builders import-scores digits trak.parquet --method trak --trainings 10
+    """
+    from builders import scores
+
+    done = scores.import_scores(Lake(lake), name, scores.Source(path, method, trainings, sign))
+    told = f"their sums correlate {done.correlation:+.3f} with the fit models' margins (chance: {done.bound:.3f})"
+    if not done.correlation > done.bound:
+        print(f"warning: the sign of {method} cannot be told: {told}; check its convention", file=sys.stderr)
+    print(f"study {name}: {len(done.added)} partition(s) of {method} added; {told}")
+
+
     app.command()(command)
 
 

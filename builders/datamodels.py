@@ -58,9 +58,9 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
         fit = fits[partition.role]
         bounds = {"test": slice(0, n_test), "train": slice(n_test, None)}
         rows = {
-            "fits": lambda split: _fit_rows(partition, fit, split, bounds[split], n_used),
+            "fits": lambda split: fit_rows(partition, fit, split, bounds[split], n_used),
             "weights": lambda split: _weight_rows(partition, fit.weights[bounds[split]], split),
-            "predictions": lambda split: _prediction_rows(partition, fit, split, bounds[split], heldout),
+            "predictions": lambda split: prediction_rows(partition, fit, split, bounds[split], heldout),
         }[partition.table]
         yield partition, pa.concat_tables([rows(split) for split in splits])
 
@@ -79,7 +79,8 @@ def _heldout_masks(lake: Lake, study: Study, n_train: int) -> NDArray[np.float64
     return masks.unpack(lake.scan(masks.partitions(study, "heldout"), ["mask"]), n_train).astype(np.float64)
 
 
-def _fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int) -> pa.Table:
+def fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int) -> pa.Table:
+    """Rows of `fits` for the targets of a split, which lie at `targets` in the fit."""
     n = len(fit.bias[targets])
     columns = {
         **_owner(partition, split, n),
@@ -104,7 +105,8 @@ def _weight_rows(partition: Partition, weights: NDArray[np.float32], split: str)
     return _table("weights", {**_owner(partition, split, len(target_id)), **ids, "weight": weights[target_id, train_id]})
 
 
-def _prediction_rows(partition: Partition, fit: "Fit", split: str, targets: slice, heldout: NDArray[np.float64]) -> pa.Table:
+def prediction_rows(partition: Partition, fit: "Fit", split: str, targets: slice, heldout: NDArray[np.float64]) -> pa.Table:
+    """Rows of `predictions` for the held-out masks [n_masks, n_train], by mask_id."""
     predicted = (heldout @ fit.weights[targets].T.astype(np.float64) + fit.bias[targets]).astype(np.float32)
     n, n_targets = predicted.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * n_targets)

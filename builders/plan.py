@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from builders import counterfactuals, datamodels, datasets, examples, margins, masks, removals
+from builders import counterfactuals, datamodels, datasets, examples, margins, masks, planted, removals
 from builders.study import Study
 from builders.training.registry import PRIOR_SECONDS
 from builders.unit import Builder, Unit
@@ -12,8 +12,9 @@ from lake.fingerprint import differences, fingerprint
 from lake.parquet import Facts
 from lake.partition import Partition
 from lake.store import Lake
+from lake.tables import TABLES
 
-BUILDERS: tuple[Builder, ...] = (examples, masks, margins, datamodels, removals, counterfactuals)
+BUILDERS: tuple[Builder, ...] = (examples, planted, masks, margins, datamodels, removals, counterfactuals)
 """In order: what a builder needs is built by those before it."""
 
 
@@ -57,8 +58,13 @@ def take_inventory(lake: Lake, study: Study) -> Inventory:
 
 def present(lake: Lake, study: Study) -> dict[Partition, Stat]:
     """Every partition of the study and of its dataset that stands in the lake."""
-    owners = {table: study.dataset.name if table == "examples" else study.name for b in BUILDERS for table in b.BUILDS}
+    owners = {table: owner(study, table) for b in BUILDERS for table in b.BUILDS}
     return {p: stat for table, owner in owners.items() for p, stat in lake.present(table, owner).items()}
+
+
+def owner(study: Study, table: str) -> str:
+    """Hive value of the study's partitions of a table: the name of its dataset, or its own."""
+    return study.dataset.name if TABLES[table].hive_key == "dataset" else study.name
 
 
 def check_identity(study: Study, facts: dict[Partition, Facts]) -> None:
@@ -69,7 +75,7 @@ def check_identity(study: Study, facts: dict[Partition, Facts]) -> None:
     for partition, found in facts.items():
         if found.fingerprint != prints[partition.table]:
             lines = "; ".join(differences(expected[partition.table], found.identity)) or "the rules of another version"
-            what = "dataset" if partition.table == "examples" else "study"
+            what = TABLES[partition.table].hive_key
             raise ConflictError(
                 f"{partition.path} was built by another {what} of this name. Different (lake -> now): {lines}. "
                 "Nothing was changed: give your study another name, or use another folder with LAKE=..."
@@ -78,4 +84,8 @@ def check_identity(study: Study, facts: dict[Partition, Facts]) -> None:
 
 def identity(study: Study, table: str, digest: str) -> dict[str, object]:
     """What the fingerprint of a partition of `table` is made of."""
-    return {"dataset": {"name": study.dataset.name, "digest": digest}} if table == "examples" else study.identity(digest)
+    return (
+        {"dataset": {"name": study.dataset.name, "digest": digest}}
+        if TABLES[table].hive_key == "dataset"
+        else study.identity(digest)
+    )

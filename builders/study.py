@@ -33,6 +33,21 @@ class _Strict(BaseModel, frozen=True, extra="forbid", strict=True):
         return hash(canonical(self.model_dump(mode="json")))
 
 
+class Planted(_Strict, frozen=True):
+    """Faults put into the training split on purpose (builders/faults.py), so that what should find them can be judged."""
+
+    labels: int = Field(0, ge=0, le=10_000_000)
+    """Training examples whose label becomes another class."""
+    copies: int = Field(0, ge=0, le=10_000_000)
+    """Exact copies of training examples, added at the end."""
+    near_copies: int = Field(0, ge=0, le=10_000_000)
+    """Copies of training examples whose pixels changed a little, added at the end."""
+    leaks: int = Field(0, ge=0, le=10_000_000)
+    """Copies of test examples whose pixels changed a little, added to the training split at the end."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Which examples, which labels and which pixels."""
+
+
 class Dataset(_Strict, frozen=True):
     """Which images, in which order."""
 
@@ -47,6 +62,10 @@ class Dataset(_Strict, frozen=True):
     """Keep the first so many training images (of the kept classes); all when left out."""
     n_test: int | None = Field(default=None, ge=1, le=10_000_000)
     """Keep the first so many test images (of the kept classes); all when left out."""
+    planted: Planted | None = None
+    """Faults to put into the training split then; none when left out."""
+    keep: str | None = Field(default=None, pattern=r"\.(csv|parquet)$")
+    """File with a column train_id, as the query `keep_list` writes it: leave all other training examples out, last of all."""
 
     @field_validator("classes")
     @classmethod
@@ -57,13 +76,15 @@ class Dataset(_Strict, frozen=True):
 
     @property
     def name(self) -> str:
-        """The hive value of its examples: source, side, classes and sizes, for example `cifar10-c0-c1-1000-400`."""
+        """The hive value of its examples: source and all that changes it, for example `cifar10-c0-c1-1000-400`."""
         form, _, rest = self.source.partition(":")
         source = f"{form}-{Path(rest).name}" if form == "folder" else self.source
-        words = re.sub("[^a-z0-9]+", "-", source.lower()).strip("-")
         side = [f"{self.side}px"] if self.side else []
         train, test = self.n_train or ("all" if self.n_test else None), self.n_test
-        return "-".join(str(part) for part in (words, *side, *(f"c{c}" for c in self.classes or ()), train, test) if part)
+        planted = f"planted-{fingerprint(self.planted.model_dump(mode='json'))[:8]}" if self.planted else None
+        kept = f"keep-{_words(Path(self.keep).stem)}" if self.keep else None
+        parts = (_words(source), *side, *(f"c{c}" for c in self.classes or ()), train, test, planted, kept)
+        return "-".join(str(part) for part in parts if part)
 
 
 class Removals(_Strict, frozen=True):
@@ -208,10 +229,17 @@ def _explain(item: Any) -> str:
     field = ".".join(str(part) for part in item["loc"]) or "study"
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(
-            str(item["loc"][-1]), [*Study.model_fields, *Dataset.model_fields, *Removals.model_fields], 1
+            str(item["loc"][-1]),
+            [*Study.model_fields, *Dataset.model_fields, *Planted.model_fields, *Removals.model_fields],
+            1,
         )
         return f"{field} is not a field of a study" + (f"; did you mean {near[0]}?" if near else "")
     if item["type"] == "value_error":  # a rule of ours, which names the field and the value itself
         return item["msg"].removeprefix("Value error, ")
     got = "" if item["type"] == "missing" else f", got {item['input']!r}"
     return f"{field}: {item['msg']}{got}"
+def _words(text: str) -> str:
+    """Lower-case words joined by `-`."""
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+
+

@@ -95,7 +95,7 @@ def merge(old: str, repo: str, paths: Iterable[str], studies: dict[str, str]) ->
     head, body = _split(old)
     partitions = [p for p in map(parse_path, paths) if p is not None]
     known = {match["name"]: match["text"] for match in _STUDY.finditer(body)} | studies
-    names = sorted({p.value for p in partitions if p.table != "examples"})
+    names = sorted({p.value for p in partitions if TABLES[p.table].hive_key == "study"})
     told = "\n\n".join(f"<!-- study: {n} -->\n{known.get(n, f'**{n}**')}\n<!-- /study -->" for n in names)
     made = _BODY.format(start=START, end=END, repo=repo, studies=told, tables=markdown())
     before, found, after = body.partition(START)

@@ -41,7 +41,7 @@ DERIVED = {
         """select study_id, min(identity->'dataset'->>'name') as dataset_id, min((identity->>'alpha')::double) as alpha,
        min(identity->>'design') as design, min(identity->>'margin') as margin, min(fingerprint) as fingerprint,
        count(distinct fingerprint) as n_fingerprints
-from partitions where table_name <> 'examples' group by study_id""",
+from partitions where table_name not in ('examples', 'planted') group by study_id""",
     ),
 }
 """Views over the tables' views by name: what one row is, and the select."""
@@ -68,6 +68,7 @@ MACROS = {
 STEPS = (
     "judged_masks",
     "asked_fits",
+    "attributions",
     "leading_fits",
     "heldout_targets",
     "target_lds",
@@ -75,6 +76,8 @@ STEPS = (
     "left_out",
     "removal_effects",
     "removal_drops",
+    "fit_counterfactuals",
+    "fit_labels",
 )
 """Files of lake/macros/ in an order in which each finds what it reads."""
 

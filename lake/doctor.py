@@ -67,7 +67,7 @@ def _health(lake: Lake) -> tuple[list[tuple[str, str]], str]:
 
 
 def _owners(present: list[Partition]) -> str:
-    studies = sorted({p.value for p in present if p.table != "examples"})
+    studies = sorted({p.value for p in present if TABLES[p.table].hive_key == "study"})
     return f"studies: {', '.join(studies)}" if studies else "no study yet"
 
 

@@ -239,3 +239,22 @@ TABLES: dict[str, Table] = {
         ),
     )
 }
+        Table(
+            "planted",
+            "a fault that was put into a dataset on purpose, so that what should find it can be judged",
+            (
+                Column("dataset_id", pa.string(), "name of the dataset"),
+                Column("split", pa.string(), "`train`: where the fault is"),
+                _id("example_id", "position of the faulty example in its split"),
+                Column(
+                    "kind",
+                    pa.string(),
+                    "`label` (changed), `copy`, `near-copy` (pixels changed a little) or `leak` (near copy of a test example)",
+                ),
+                Column("source_split", pa.string(), "`test` or `train`: where the example that was copied is", nullable=True),
+                _id("source_id", "position of the example that was copied, before any was left out", nullable=True),
+                _id("true_label", "class of the image, from 0"),
+            ),
+            ("split", "example_id"),
+            hive_key="dataset",
+        ),

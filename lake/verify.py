@@ -123,9 +123,9 @@ def _foreign(lake: Lake, path: str) -> tuple[str, str]:
 
 
 def _mixed_fingerprints(facts: dict[Partition, Facts]) -> Iterator[Problem]:
-    first: dict[tuple[bool, str], tuple[Partition, str]] = {}
+    first: dict[tuple[str, str], tuple[Partition, str]] = {}
     for partition, found in facts.items():
-        owner = (partition.table == "examples", partition.value)
+        owner = (TABLES[partition.table].hive_key, partition.value)
         known, print_ = first.setdefault(owner, (partition, found.fingerprint))
         if found.fingerprint != print_:
             yield Problem(

@@ -64,6 +64,10 @@ def make_rows(partition: Partition, n_train: int = 12) -> pa.Table:
         },
         "weights": {**fit, "target_id": ids, "train_id": [4, 0, 1], "weight": rng.normal(size=3)},
         "predictions": {**fit, "mask_id": ids, "predicted_margin": [rng.normal(size=3).tolist() for _ in ids]},
+        "planted": {
+            **{"dataset_id": value, "split": "train", "example_id": ids, "kind": ["label", "copy", "leak"]},
+            **{"source_split": [None, "train", "test"], "source_id": [None, 0, 1], "true_label": [2, 0, 1]},
+        },
         "scores": {
             **{"study_id": value, "method": role, "split": "test", "target_id": ids, "train_id": [4, 0, 1]},
             "score": rng.normal(size=3),
@@ -105,6 +109,7 @@ def fill(lake: Lake) -> Lake:
     for table in ("fits", "weights", "predictions"):
         partitions += [Partition(table, s, role, 0) for s in N_TRAIN for role in ("lasso-0009", "lasso-0018")]
     partitions += [Partition("removals", s, "removal-1", 0) for s in N_TRAIN]
+    partitions += [Partition("planted", "pixels", "faults", 0)]
     partitions += [Partition("scores", s, "trak", 0) for s in N_TRAIN]
     for p in partitions:
         rows = make_rows(p, N_TRAIN.get(p.value, 12))

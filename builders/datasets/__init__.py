@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from builders import faults
 from builders.datasets import cache, cifar10, digits, hub, vision
 from builders.datasets.subsets import subset
 from builders.study import Dataset
@@ -54,7 +55,23 @@ PINNED = {
 @lru_cache(maxsize=2)
 def load(dataset: Dataset) -> Data:
     """Images and labels of a dataset, checked; UsageError when the source is unknown, damaged or not what its name pins."""
-    return check(subset(check(_whole(dataset), dataset.source), dataset), dataset.name)
+    return check(_changed(dataset)[0], dataset.name)
+
+
+def faults_of(dataset: Dataset) -> list[faults.Fault]:
+    """The planted faults that are in a dataset, by train_id."""
+    return _changed(dataset)[1]
+
+
+def _changed(dataset: Dataset) -> tuple[Data, list[faults.Fault]]:
+    """The source as the study asks for it: some of its images, faults planted, examples left out; and the faults that stay."""
+    data, planted = subset(check(_whole(dataset), dataset.source), dataset), []
+    if dataset.planted:
+        data, planted = faults.plant(data, dataset.planted)
+    if dataset.keep:
+        ids = faults.kept_ids(dataset.keep, len(data.train_labels))
+        data, planted = faults.keep(data, ids), faults.moved(planted, ids)
+    return data, planted
 
 
 def _whole(dataset: Dataset) -> Data:

@@ -1,5 +1,6 @@
 """Lakes worked by hand: rows as short dicts, defaults filled in, one partition an owner and role."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import count
@@ -55,7 +56,15 @@ DEFAULTS: dict[str, Row] = {
         "removed": [0],
         "algorithm": "patchnet",
     },
+    "scores": {"study_id": "toy", "method": "trak", "split": "test"},
+    "planted": {
+        **{"dataset_id": "pixels", "split": "train", "kind": "label", "true_label": 0},
+        **{"source_split": None, "source_id": None},
+    },
 }
+
+
+_NUMBERED = re.compile(r"(.+)-(\d{5})")
 
 
 def bits(text: str) -> bytes:
@@ -69,12 +78,12 @@ def publish(lake: Lake, table: str, rows: list[Row], identity: Row = IDENTITY, f
     for row in ({**DEFAULTS[table], **row} for row in rows):
         if isinstance(row.get("mask"), str):
             row["mask"] = bits(row["mask"])
-        parts[row[spec.columns[0].name], row.get("role") or row.get("fit") or "images"].append(row)
+        parts[row[spec.columns[0].name], row.get("role") or row.get("fit") or row.get("method") or "images"].append(row)
     for (value, role), found in parts.items():
         found.sort(key=lambda row: tuple(row[name] for name in spec.sort))
         columns = [pa.array([row[f.name] for row in found], f.type) for f in spec.schema]
-        role, _, index = role.partition("-")
-        index = int(index or 0) + first
+        role, index = _NUMBERED.fullmatch(role).groups() if table in ("fits", "weights", "predictions") else (role, 0)
+        index = int(index) + first
         facts = Facts(
             table, value, role, index, fingerprint, identity, n_failed=sum(r.get("status", "ok") != "ok" for r in found)
         )
