@@ -115,7 +115,6 @@ def print_studies() -> None:
         print(f"{name:<14} {first.removeprefix('# ')}")
 
 
-for command in (exchange_cli.adopt, exchange_cli.export):
 @app.command("import-scores")
 def import_other_scores(
     name: Annotated[str, typer.Argument(help="Study in the lake.")],
@@ -140,6 +139,7 @@ def import_other_scores(
     print(f"study {name}: {len(done.added)} partition(s) of {method} added; {told}")
 
 
+for command in (exchange_cli.adopt, exchange_cli.export):
     app.command()(command)
 
 

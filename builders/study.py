@@ -225,6 +225,11 @@ def _tuples(value: Any) -> Any:
     return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
+def _words(text: str) -> str:
+    """Lower-case words joined by `-`."""
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def _explain(item: Any) -> str:
     field = ".".join(str(part) for part in item["loc"]) or "study"
     if item["type"] == "extra_forbidden":
@@ -238,8 +243,3 @@ def _explain(item: Any) -> str:
         return item["msg"].removeprefix("Value error, ")
     got = "" if item["type"] == "missing" else f", got {item['input']!r}"
     return f"{field}: {item['msg']}{got}"
-def _words(text: str) -> str:
-    """Lower-case words joined by `-`."""
-    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
-
-

@@ -237,8 +237,6 @@ TABLES: dict[str, Table] = {
             ),
             ("method", "split", "target_id", "train_id"),
         ),
-    )
-}
         Table(
             "planted",
             "a fault that was put into a dataset on purpose, so that what should find it can be judged",
@@ -258,3 +256,5 @@ TABLES: dict[str, Table] = {
             ("split", "example_id"),
             hive_key="dataset",
         ),
+    )
+}
