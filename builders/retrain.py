@@ -5,12 +5,16 @@ further away than the noise between machines by an order of magnitude, so a plai
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from builders import datasets, margins, masks, study
+from builders import counterfactuals, datasets, margins, masks, orders, removals, study
+from builders.adopt import RULES as ADOPTED
 from builders.plan import check_identity
-from builders.training.interface import Group
+from builders.study import Study
+from builders.training.interface import Data, Group
+from lake.errors import UsageError
 from lake.partition import Partition
 from lake.store import Lake
 from lake.verify import SET_ASIDE, Problem
@@ -26,18 +30,22 @@ def retrain(lake: Lake, partition: Partition, study_name: str = "") -> Iterator[
     """
     if partition.table != "margins":
         return
+    facts = lake.facts({partition: lake.present("margins", partition.value)[partition]})
+    if facts[partition].identity.get("rules") == ADOPTED:
+        yield Problem(
+            partition.path, "is of an adopted study, which cannot be trained again", "Keep it if you trust its origin"
+        )
+        return
     chosen = study.load(study_name or partition.value)
-    check_identity(chosen, lake.facts({partition: lake.present("margins", partition.value)[partition]}))
-    rows = lake.read(partition, ["model_id", "status", "test_margin"]).to_pylist()
+    check_identity(chosen, facts)
+    rows = lake.read(partition, ["model_id", "mask_id", "repeat", "status", "test_margin"]).to_pylist()
     ended_well = [row for row in rows if row["status"] == "ok"]
     if not ended_well:
         return
     row = ended_well[np.random.default_rng().integers(len(ended_well))]
     data = datasets.load(chosen.dataset)
-    ids = np.array([row["model_id"]])
-    mask_ids, init_ids, _ = margins.keys(chosen, partition.role, ids)
-    drawn = masks.draw(chosen, len(data.train_labels), partition.role, mask_ids)
-    logits = chosen.algorithm.prepare(data)(Group(chosen.seed, partition.role, drawn, init_ids, ids))
+    trained, group = _group(lake, chosen, partition, row, data)
+    logits = trained.algorithm.prepare(data)(group)
     ours = margins.margin(logits.test, data.test_labels, chosen.margin)[0]
     apart = np.sqrt(np.mean((ours - np.array(row["test_margin"], np.float32)) ** 2)) / ours.std()
     if not apart <= FAR:
@@ -46,3 +54,23 @@ def retrain(lake: Lake, partition: Partition, study_name: str = "") -> Iterator[
             f"model {row['model_id']}, trained again, has other margins ({apart:.2f} standard deviations apart)",
             SET_ASIDE,
         )
+
+
+def _group(lake: Lake, chosen: Study, partition: Partition, row: dict[str, Any], data: Data) -> tuple[Study, Group]:
+    """The model of a row, and the study with the algorithm that trains it."""
+    n_train = len(data.train_labels)
+    if partition.role in ("fit", "heldout"):
+        ids = np.array([row["model_id"]])
+        mask_ids, init_ids, _ = margins.keys(chosen, partition.role, ids)
+        drawn = masks.draw(chosen, n_train, partition.role, mask_ids)
+        return chosen, Group(chosen.seed, partition.role, drawn, init_ids, ids)
+    if partition.role not in removals.roles(chosen):
+        raise UsageError(
+            f"{partition.path} is of a plan that the study does not have: name a file with its [removals] by --study"
+        )
+    removed = Partition("removals", partition.value, partition.role, 0)
+    drawn = counterfactuals.without(lake, removed, np.array([row["mask_id"]]), n_train)
+    repeat = np.array([row["repeat"]])
+    algorithm = removals.roles(chosen)[partition.role]
+    group = Group(chosen.seed, counterfactuals.STREAM, drawn, orders.base_init(chosen) + repeat, repeat)
+    return chosen.model_copy(update={"algorithm": algorithm}), group
