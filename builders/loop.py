@@ -26,7 +26,7 @@ from lake.fingerprint import fingerprint
 from lake.parquet import Facts
 from lake.store import Lake
 
-PARTITIONED = ("masks", "margins", "counterfactuals")
+PARTITIONED = ("masks", "margins", "counterfactuals", "supports")
 """Builders whose units a shard divides."""
 
 QUICK_SECONDS = 1.0
@@ -153,7 +153,7 @@ def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
 
 def _turn(todo: dict[str, list[Unit]], options: Options) -> set[tuple[str, str | int]]:
     """Keys of the units that this turn may build; empty when turns are not taken, or only the last units are missing."""
-    missing = todo["margins"] or todo["masks"] or todo["counterfactuals"]
+    missing = todo["margins"] or todo["masks"] or todo["counterfactuals"] or todo["supports"]
     if not options.turn or not missing:
         return set()
     taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random())

@@ -63,7 +63,7 @@ def train_rows(
     """Train the models of `group` and return their rows; `ids`, `mask_of` and `repeats` [n_models] are columns as they are."""
     data, train = _trainer(study)
     outcomes = [
-        _train_group(train, group.take(np.arange(a, min(a + GROUP, len(ids)))), data) for a in range(0, len(ids), GROUP)
+        train_group(train, group.take(np.arange(a, min(a + GROUP, len(ids)))), data) for a in range(0, len(ids), GROUP)
     ]
     logits = Logits(np.concatenate([o[0].train for o in outcomes]), np.concatenate([o[0].test for o in outcomes]))
     status = np.concatenate([o[1] for o in outcomes])
@@ -105,7 +105,7 @@ def _trainer(study: Study) -> tuple[Data, Trainer]:
     return data, study.algorithm.prepare(data)
 
 
-def _train_group(train: Trainer, group: Group, data: Data) -> tuple[Logits, NDArray[np.str_], str]:
+def train_group(train: Trainer, group: Group, data: Data) -> tuple[Logits, NDArray[np.str_], str]:
     """Logits and statuses of a group; models without finite logits are tried again alone, RETRIES times."""
     shapes = (
         (group.n_models, len(data.train_labels), data.n_classes),

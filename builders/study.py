@@ -109,6 +109,27 @@ class Removals(_Strict, frozen=True):
         return self
 
 
+class Support(_Strict, frozen=True):
+    """Data support: the smallest set whose removal, or relabelling, flips a target (builders/supports.py)."""
+
+    targets: int = Field(0, ge=0, le=1_000_000)
+    """Test targets to search for, chosen by seed as for removals; 0: none."""
+    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(("datamodel", "features"), min_length=1)
+    """Orders in which examples are taken (builders/orders.py)."""
+    repeats: int = Field(2, ge=1, le=1_000)
+    """Coupled models that try a set; it flips the target when their mean margin is below 0."""
+    confirmations: int = Field(4, ge=1, le=1_000)
+    """Further ones that confirm the smallest set found."""
+    most: float = Field(0.25, gt=0, lt=1)
+    """Largest set that is tried, as a share of the training examples."""
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> "Support":
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"support.methods {list(self.methods)} names one twice")
+        return self
+
+
 class Study(_Strict, frozen=True):
     """One experiment. Every field names its meaning and unit; an illegal mix raises UsageError when it is made."""
 
@@ -142,6 +163,8 @@ class Study(_Strict, frozen=True):
     """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""
     removals: Removals = Removals()
     """Which counterfactuals to check by retraining. Not part of the fingerprint."""
+    support: Support = Support()
+    """Which data supports to search by retraining. Not part of the fingerprint."""
 
     @field_validator("name")
     @classmethod
@@ -164,8 +187,9 @@ class Study(_Strict, frozen=True):
                 f"removals.repeats {self.removals.repeats} is above partition_models {self.partition_models}: "
                 "a partition holds all models of a removal"
             )
-        if self.removals.targets and "difference" in self.removals.methods and "difference" not in self.estimators:
-            raise ValueError("removals.methods 'difference' needs 'difference' among the estimators")
+        for name, asked in (("removals", self.removals), ("support", self.support)):
+            if asked.targets and "difference" in asked.methods and "difference" not in self.estimators:
+                raise ValueError(f"{name}.methods 'difference' needs 'difference' among the estimators")
         return self
 
     def identity(self, digest: str) -> dict[str, Any]:
@@ -235,7 +259,7 @@ def _explain(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(
             str(item["loc"][-1]),
-            [*Study.model_fields, *Dataset.model_fields, *Planted.model_fields, *Removals.model_fields],
+            [*Study.model_fields, *Dataset.model_fields, *Planted.model_fields, *Removals.model_fields, *Support.model_fields],
             1,
         )
         return f"{field} is not a field of a study" + (f"; did you mean {near[0]}?" if near else "")

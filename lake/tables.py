@@ -220,6 +220,29 @@ TABLES: dict[str, Table] = {
             ("role", "removal_id", "target_id"),
         ),
         Table(
+            "supports",
+            "a set of training examples that was tried: does a target flip without it, or with it relabelled",
+            (
+                _STUDY,
+                Column("role", pa.string(), "`support-` and a word for what was asked and the fit"),
+                _id("target_id", "position of the test target"),
+                Column("method", pa.string(), "whose order the examples were taken in: `datamodel`, `features`, ..."),
+                Column("change", pa.string(), "`removal` or `relabelling`: what was done to them"),
+                _id("step", "place in the search; 0 is nothing changed"),
+                _id("size", "how many training examples were changed"),
+                Column("confirming", pa.bool_(), "whether its models took no part in the search before"),
+                Column("changed", _INTEGERS, "train_id of each"),
+                _id("label", "class that they got; NULL for a removal", nullable=True),
+                Column(
+                    "predicted_margin", pa.float32(), "what the fit predicts; NULL for a relabelling", "logit", nullable=True
+                ),
+                Column("margins", _HALVES, "of the target, one a coupled model", "logit"),
+                Column("flips", pa.bool_(), "whether their mean is below 0"),
+                Column("fit", pa.string(), "the fit that predicts"),
+            ),
+            ("role", "target_id", "method", "change", "step"),
+        ),
+        Table(
             "scores",
             "what another tool says that a training example does to a target",
             (

@@ -72,6 +72,18 @@ def make_rows(partition: Partition, n_train: int = 12) -> pa.Table:
             **{"study_id": value, "method": role, "split": "test", "target_id": ids, "train_id": [4, 0, 1]},
             "score": rng.normal(size=3),
         },
+        "supports": {
+            **{
+                "study_id": value,
+                "role": role,
+                "target_id": ids,
+                "method": "pixels",
+                "change": ["removal"] * 2 + ["relabelling"],
+            },
+            **{"step": ids, "size": [0, 1, 2], "confirming": [False, False, True], "changed": [[], [4], [0, 5]]},
+            **{"label": [None, None, 3], "predicted_margin": [1.5, -0.5, None], "margins": [[1.5, 2.0], [-0.5, 0.25], []]},
+            **{"flips": [False, True, False], "fit": "lasso-0018"},
+        },
         "removals": {
             **{
                 "study_id": value,
@@ -109,6 +121,7 @@ def fill(lake: Lake) -> Lake:
     for table in ("fits", "weights", "predictions"):
         partitions += [Partition(table, s, role, 0) for s in N_TRAIN for role in ("lasso-0009", "lasso-0018")]
     partitions += [Partition("removals", s, "removal-1", 0) for s in N_TRAIN]
+    partitions += [Partition("supports", s, "support-1", 0) for s in N_TRAIN]
     partitions += [Partition("planted", "pixels", "faults", 0)]
     partitions += [Partition("scores", s, "trak", 0) for s in N_TRAIN]
     for p in partitions:

@@ -106,6 +106,25 @@ def built(tmp_path_factory: pytest.TempPathFactory, small: Study) -> Lake:
     return lake
 
 
+@pytest.fixture(scope="session")
+def checked_study() -> Study:
+    """The small study with counterfactuals, also by another algorithm, and data supports of 12 targets in two blocks."""
+    removals = {"targets": 3, "sizes": [4, 8], "repeats": 2, "transfer": [{"name": "logistic"}]}
+    support = {"targets": 12, "methods": ["datamodel", "pixels"], "repeats": 2, "confirmations": 2, "most": 0.5}
+    return make_study(removals=removals, support=support)
+
+
+@pytest.fixture(scope="session")
+def checked(tmp_path_factory: pytest.TempPathFactory, built: Lake, checked_study: Study) -> Lake:
+    """A lake with all of it, shared: to be read only."""
+    lake = Lake(shutil.copytree(built.root, tmp_path_factory.mktemp("checked") / "lake"))
+    report = build(lake, checked_study)
+    assert not report.failures
+    assert not report.left
+    assert report.added == {"removals": 2, "masks": 10, "margins": 10, "supports": 2}
+    return lake
+
+
 @pytest.fixture
 def built_copy(built: Lake, tmp_path: Path) -> Lake:
     """All of the small study, to be changed."""

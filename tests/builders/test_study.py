@@ -189,7 +189,10 @@ def test_the_fingerprint_of_a_shipped_study_is_pinned(name, pinned):
     assert chosen.fingerprint(datasets.digest(chosen.dataset)) == pinned
 
 
-@pytest.mark.parametrize("changes", [{"models": 96}, {"estimators": ["lasso"]}, {"curve": []}, {"removals": {"repeats": 2}}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"models": 96}, {"estimators": ["lasso"]}, {"curve": []}, {"removals": {"repeats": 2}}, {"support": {"repeats": 3}}],
+)
 def test_how_many_models_and_what_is_asked_of_them_are_no_part_of_the_fingerprint(study_of, changes):
     assert study_of(**changes).fingerprint("d") == study_of().fingerprint("d")
     assert study_of(**changes) != study_of()
@@ -216,7 +219,7 @@ def test_every_field_that_changes_numbers_changes_the_fingerprint(study_of, chan
 
 
 def test_every_field_is_known_to_change_numbers_or_not():
-    free = {"name", "models", "estimators", "curve", "removals"}
+    free = {"name", "models", "estimators", "curve", "removals", "support"}
     assert {field for change in CHANGES for field in change} == set(Study.model_fields) - free
 
 

@@ -56,6 +56,17 @@ DEFAULTS: dict[str, Row] = {
         "removed": [0],
         "algorithm": "patchnet",
     },
+    "supports": {
+        **{
+            "study_id": "toy",
+            "role": "support",
+            "method": "datamodel",
+            "change": "removal",
+            "confirming": False,
+            "changed": [],
+        },
+        **{"label": None, "predicted_margin": None, "fit": "lasso-00004"},
+    },
     "scores": {"study_id": "toy", "method": "trak", "split": "test"},
     "planted": {
         **{"dataset_id": "pixels", "split": "train", "kind": "label", "true_label": 0},
