@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from shim import watched
-from world import ROOT, SMALL, build, masks, small, start, stored
+from world import ROOT, build, masks, small, small_toml, start, stored
 
 from lake.store import Lake
 
@@ -100,19 +100,10 @@ def test_a_lake_with_a_foreign_partition_is_not_the_undisturbed_one(tmp_path, un
     assert len({path for path, content in stored(second).items() if undisturbed[path] != content}) >= 10
 
 
-def _toml(folder: Path) -> Path:
-    tables = {name: value for name, value in SMALL.items() if isinstance(value, dict)}
-    lines = [f"{n} = {v!r}" for n, v in SMALL.items() if n not in tables]
-    for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{n} = {v!r}" for n, v in table.items())]
-    (folder / "small.toml").write_text("\n".join(lines).replace("'", '"'))
-    return folder / "small.toml"
-
-
 @pytest.mark.slow
 @pytest.mark.row("R1", "R6")
 def test_builds_that_are_killed_for_real_end_in_the_undisturbed_lake(tmp_path, undisturbed, tally):
-    rng, study, kills = random.Random(7), _toml(tmp_path), 0
+    rng, study, kills = random.Random(7), small_toml(tmp_path), 0
     for number in range(10):
         lake = Lake(tmp_path / f"lake{number}")
         command = ("-m", "builders", "build-missing", "--study", study, "--lake", lake.root, "--workers", 2)

@@ -1,5 +1,6 @@
 """What the suite's tests share: a deep check that counts bytes, a lake of masks, and a study that builds in half a second."""
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,16 @@ def stored(lake: Lake) -> dict[str, str]:
 def small(**changes: object) -> Study:
     """The small study with other top-level fields."""
     return study.parse({**SMALL, **changes}, "small.toml")
+
+
+def small_toml(folder: Path, **changes: object) -> Path:
+    """The small study with other top-level fields, as a file in `folder`."""
+    fields = {**SMALL, **changes}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items() if not isinstance(value, dict)]
+    for name, table in ((n, t) for n, t in fields.items() if isinstance(t, dict)):
+        lines += [f"[{name}]", *(f"{option} = {json.dumps(value)}" for option, value in table.items())]
+    (folder / "small.toml").write_text("\n".join(lines))
+    return folder / "small.toml"
 
 
 def build(lake: Lake, chosen: Study, **options: object) -> loop.Report:
