@@ -10,7 +10,7 @@ import numpy as np
 
 from builders.regression.difference import difference
 from builders.regression.fit import Fit, joined
-from builders.regression.lasso import lasso, plain_choice
+from builders.regression.lasso import lasso, solver
 from builders.regression.ridge import ridge
 from builders.regression.shared import shared
 from builders.regression.statistics import Totals
@@ -30,7 +30,10 @@ def fit_all(names: tuple[str, ...], fit: Totals, heldout: Totals) -> dict[str, F
     """
     whole = joined(fit, heldout, None)
     wanted = tuple(ESTIMATORS) if "best" in names else names
-    shares = {"first": plain_choice(fit, heldout)} if {"lasso", "shared"} & set(wanted) else {}
+    shares = {}
+    if {"lasso", "shared"} & set(wanted):
+        by = solver(fit, heldout)
+        shares = {"by": by, "first": by.choose(np.ones((fit.n_targets, fit.n_train), np.float32))}
     fits = {name: ESTIMATORS[name](fit, heldout, whole, **(shares if name in ("lasso", "shared") else {})) for name in wanted}
     return fits | ({"best": best(fits)} if "best" in names else {})
 

@@ -65,19 +65,26 @@ def joined(fit: Totals, heldout: Totals, whole: Totals | None) -> Totals:
 
 
 def judge(held: Centred, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the squared error and the correlation of `weights [n_targets, n_train]` on held-out moments.
-
-    Both `[n_targets]`, float64 and float32; the correlation is NaN where prediction or target is constant.
-    """
+    """Return the squared error and the correlation of `weights [n_targets, n_train]` on held-out moments; see `skill`."""
     both = np.einsum("jt,tj->t", held.cross, weights, dtype=np.float64)
     spread = np.einsum("tj,tj->t", weights @ held.gram, weights, dtype=np.float64)
-    shift = weights @ held.mask
+    return skill(held.square, held.margin, both, spread, weights @ held.mask, weights**2 @ held.gram.diagonal())
+
+
+def skill(
+    square: np.ndarray, margin: np.ndarray, both: np.ndarray, spread: np.ndarray, shift: np.ndarray, alone: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the squared error and the correlation of predictions, `[n_targets]`, float64 and float32.
+
+    From held-out means `[n_targets]`: square and mean of the margin, margin with prediction, square and mean of the
+    prediction, and the square that its weights would have one by one, by which round-off is measured. The correlation is
+    NaN where prediction or target is constant.
+    """
     of_prediction = spread - shift**2
-    of_target = held.square - held.margin**2
-    alone = weights**2 @ held.gram.diagonal()  # of the weights one by one, by which round-off is measured
-    defined = (of_prediction > 1e-6 * alone) & (of_target > 1e-6 * held.square)
+    of_target = square - margin**2
+    defined = (of_prediction > 1e-6 * alone) & (of_target > 1e-6 * square)
     scale = np.sqrt(np.where(defined, of_prediction * of_target, np.nan))
-    return held.square - 2 * both + spread, ((both - shift * held.margin) / scale).astype(np.float32)
+    return square - 2 * both + spread, ((both - shift * margin) / scale).astype(np.float32)
 
 
 def finish(

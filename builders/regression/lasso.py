@@ -9,10 +9,12 @@ Unlike the paper's solver, which stops when coefficients stop changing, a fit sa
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from builders.regression import device
 from builders.regression.descent import refine, select
 from builders.regression.fit import Fit, finish, joined, judge
 from builders.regression.moments import Centred, centred
@@ -22,6 +24,7 @@ MAX_KKT = 3e-5  # accuracy bar: violation of the optimality conditions, share of
 MAX_GAP = 2e-4  # accuracy bar: duality gap, share of the objective of zero weights
 PATH_TOL = 3e-4  # on the path: chose the lambdas of 3e-5 for 796 of 797 digits targets, in 25 % less time
 CHUNK = 64  # targets a thread takes at a time
+MOST_COLUMNS = 10_000  # with more train examples and few models, a processor solves on the masks, not on a Gram
 ROUNDS = 6  # refinements before a target counts as not converged
 
 
@@ -66,6 +69,47 @@ class Certificate(NamedTuple):
         return (self.kkt <= MAX_KKT) & (self.gap <= MAX_GAP)
 
 
+class Solver(Protocol):
+    """Fit and held-out models, and a way to solve on them."""
+
+    def choose(self, prices: np.ndarray, path: Path = DEFAULT_PATH) -> Choice:
+        """Follow each target's path to the lambda with the lowest held-out error."""
+        ...
+
+    def settle(self, whole: Totals, prices: np.ndarray, choice: Choice) -> Fit:
+        """Judge the chosen weights on held-out models, then refit them on all models."""
+        ...
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Coordinate descent on the processor, one target at a time; float32 moments, and targets fitted at a time."""
+
+    part: Centred
+    held: Centred
+    threads: int
+
+    def choose(self, prices: np.ndarray, path: Path = DEFAULT_PATH) -> Choice:
+        """As the function `choose`."""
+        return choose(self.part, self.held, prices, path, self.threads)
+
+    def settle(self, whole: Totals, prices: np.ndarray, choice: Choice) -> Fit:
+        """As the function `settle`."""
+        return settle(whole, self.held, prices, choice, self.threads)
+
+
+def solver(fit: Totals, heldout: Totals, threads: int = 1) -> Solver:
+    """How to solve here: batched FISTA where there is a CUDA device or the Gram would be out of proportion, else descent."""
+    few = fit.pairs.counts is None and fit.n_train > MOST_COLUMNS
+    if device.cuda() or few:
+        import torch
+
+        from builders.regression.batched import Batched
+
+        return Batched(fit, heldout, torch.device("cuda" if device.cuda() else "cpu"))
+    return Descent(centred(fit), centred(heldout, around=fit), threads)
+
+
 def lasso(
     fit: Totals,
     heldout: Totals,
@@ -73,6 +117,7 @@ def lasso(
     *,
     prices: np.ndarray | None = None,
     first: Choice | None = None,
+    by: Solver | None = None,
     path: Path = DEFAULT_PATH,
     threads: int = 1,
 ) -> Fit:
@@ -82,6 +127,7 @@ def lasso(
     whole         the totals of both, if the caller has them
     prices        [n_targets, n_train] float32, positive: what a train example's weight costs; one without it
     first         what the held-out models chose at these prices, if the caller has it
+    by            the solver of fit and heldout, if the caller has it
     path          the lambdas to try
     threads       targets fitted at a time; the result does not depend on it
 
@@ -89,14 +135,8 @@ def lasso(
     """
     whole = joined(fit, heldout, whole)
     prices = _checked(prices, fit)
-    held = centred(heldout, around=fit)
-    return settle(whole, held, prices, first or choose(centred(fit), held, prices, path, threads), threads)
-
-
-def plain_choice(fit: Totals, heldout: Totals, path: Path = DEFAULT_PATH, threads: int = 1) -> Choice:
-    """What the held-out models choose for each target when every train example has price one."""
-    prices = np.ones((fit.n_targets, fit.n_train), np.float32)
-    return choose(centred(fit), centred(heldout, around=fit), prices, path, threads)
+    by = by or solver(fit, heldout, threads)
+    return by.settle(whole, prices, first or by.choose(prices, path))
 
 
 def choose(part: Centred, held: Centred, prices: np.ndarray, path: Path = DEFAULT_PATH, threads: int = 1) -> Choice:

@@ -12,8 +12,7 @@ models, .733 to .703 at 1,000, .779 to .765 at 2,560; with a target's own weight
 import numpy as np
 
 from builders.regression.fit import Fit, joined
-from builders.regression.lasso import DEFAULT_PATH, Choice, Path, choose, settle
-from builders.regression.moments import centred
+from builders.regression.lasso import DEFAULT_PATH, Choice, Path, Solver, solver
 from builders.regression.statistics import Totals
 
 PRIOR = 2.0  # alike targets that are made up, which lean on every train example alike; 0.5 does as well on digits
@@ -27,6 +26,7 @@ def shared(
     whole: Totals | None = None,
     *,
     first: Choice | None = None,
+    by: Solver | None = None,
     path: Path = DEFAULT_PATH,
     threads: int = 1,
 ) -> Fit:
@@ -35,20 +35,21 @@ def shared(
     fit, heldout  models to fit on and to choose lambda and prices on
     whole         the totals of both, if the caller has them
     first         what the held-out models chose at price one, if the caller has it: half of the work
+    by            the solver of fit and heldout, if the caller has it
     path          the lambdas to try, with either prices
     threads       targets fitted at a time; the result does not depend on it
 
     Raises ValueError if the totals differ in shape, or hold too few models.
     """
     whole = joined(fit, heldout, whole)
-    part, held = centred(fit), centred(heldout, around=fit)
+    by = by or solver(fit, heldout, threads)
     plain = np.ones((fit.n_targets, fit.n_train), np.float32)
-    first = first or choose(part, held, plain, path, threads)
+    first = first or by.choose(plain, path)
     learned = learned_prices(first.weights)
-    second = choose(part, held, learned, path, threads)
+    second = by.choose(learned, path)
     better = second.errors < first.errors
     choice = Choice(*(np.where(better if a.ndim == 1 else better[:, None], b, a) for a, b in zip(first, second, strict=True)))
-    return settle(whole, held, np.where(better[:, None], learned, plain), choice, threads)
+    return by.settle(whole, np.where(better[:, None], learned, plain), choice)
 
 
 def learned_prices(weights: np.ndarray) -> np.ndarray:

@@ -195,9 +195,10 @@ def of_targets(totals: Totals, chosen: slice) -> Totals:
 def save(totals: Totals, path: Path) -> None:
     """Write the totals to `path` as .npz."""
     with path.open("wb") as file:
-        sums = {name: getattr(totals, name) for name in SUMS}
+        arrays = {name: getattr(totals, name) for name in SUMS}
         few = {"masks": totals.pairs.masks, "groups": totals.pairs.groups}
-        np.savez(file, **sums, **(few if totals.pairs.counts is None else {"gram": totals.gram}))
+        arrays |= few if totals.pairs.counts is None else {"gram": totals.gram}
+        np.savez(file, **arrays)
 
 
 def load(path: Path) -> Totals:
