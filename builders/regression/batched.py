@@ -19,7 +19,7 @@ from builders.regression.fista import Problem, quadratic, solve
 from builders.regression.fit import Fit, finish, skill
 from builders.regression.lasso import DEFAULT_PATH, MAX_GAP, MAX_KKT, ROUNDS, Choice, Path
 from builders.regression.moments import targets
-from builders.regression.operators import Operator, operator
+from builders.regression.operators import Operator, operator, rounding
 from builders.regression.statistics import Totals, of_targets
 from lake.errors import LakeError
 
@@ -66,7 +66,7 @@ class Batched:
             found = follow(part, held, own, judge, path, MEMORY[self.where.type])
             lam[chosen], weights[chosen], errors[chosen] = (each.cpu().numpy() for each in found)
 
-        with _enough_memory(self.fit):
+        with _on_device(self.fit):
             part, held = (operator(totals, self.fit, self.where) for totals in (self.fit, self.heldout))
             in_blocks(work, len(prices), TARGETS[self.where.type])
         return Choice(lam, weights, errors)
@@ -84,7 +84,7 @@ class Batched:
             for into, values in zip((lam, weights, kkt, gap), found, strict=True):
                 into[chosen] = values.cpu().numpy()
 
-        with _enough_memory(whole):
+        with _on_device(whole):
             every = operator(whole, whole, self.where)
             in_blocks(work, len(lam), TARGETS[self.where.type])
         return finish(whole, weights, judged, lam, kkt, gap, (kkt <= MAX_KKT) & (gap <= MAX_GAP))
@@ -101,7 +101,7 @@ class Batched:
             sums = both, (w * held.exact(w)).sum(1), shift, w.square() @ held.diagonal.double()
             mse[chosen], r[chosen] = skill(own.square, own.margin, *(a.cpu().numpy() for a in sums))
 
-        with _enough_memory(self.heldout):
+        with _on_device(self.heldout):
             held = operator(self.heldout, self.fit, self.where)
             in_blocks(work, len(weights), TARGETS[self.where.type])
         return mse, r
@@ -206,9 +206,11 @@ def in_blocks(work: Callable[[slice], None], n_targets: int, size: int) -> None:
 
 
 @contextmanager
-def _enough_memory(totals: Totals) -> Iterator[None]:
+def _on_device(totals: Totals) -> Iterator[None]:
+    """Float32 is float32 unless asked otherwise, and too little memory is one line."""
     try:
-        yield
+        with rounding(False):
+            yield
     except torch.OutOfMemoryError as error:
         raise LakeError(
             f"regression on {totals.n_train:,} train examples does not fit into the device's memory "

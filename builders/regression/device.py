@@ -1,6 +1,10 @@
-"""Where regression computes: on a CUDA device when there is one, else on the processor, without importing torch to find out."""
+"""Where regression computes: on a CUDA device when there is one, else on the processor, without importing torch to find out.
+
+The environment variable DEVICE asks for another, as in training.
+"""
 
 import ctypes
+import os
 from functools import cache
 from typing import Any
 
@@ -8,21 +12,27 @@ import numpy as np
 
 
 @cache
-def cuda() -> bool:
-    """Whether a CUDA device can be used; CUDA_VISIBLE_DEVICES= (empty) hides them all."""
-    try:
-        ctypes.CDLL("libcuda.so.1")  # the driver: torch takes seconds to import, so it is only asked where this is there
-    except OSError:
-        return False
-    import torch
+def name() -> str:
+    """`cpu`, `cuda` or `cuda:1`; UsageError when DEVICE asks for what is not there."""
+    if not os.environ.get("DEVICE", "").startswith("cuda"):
+        try:
+            ctypes.CDLL("libcuda.so.1")  # the driver: torch takes seconds to import, so it is only asked where this is there
+        except OSError:
+            return "cpu"
+    from builders.training.gradient.device import chosen
 
-    return torch.cuda.is_available()
+    return chosen()
+
+
+def cuda() -> bool:
+    """Whether it is a CUDA device."""
+    return name() != "cpu"
 
 
 def placed(array: np.ndarray) -> Any:
-    """The array as a tensor on the device, or itself where there is none."""
+    """The array as a tensor on the device, or itself where that is the processor."""
     if not cuda():
         return array
     import torch
 
-    return torch.from_numpy(array).cuda()
+    return torch.from_numpy(array).to(name())

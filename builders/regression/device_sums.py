@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import _int_mm  # pyright: ignore[reportPrivateImportUsage]
 
+from builders.regression import device
+
 BLOCK = 16_384  # models unpacked at a time: 0.8 GB as int8 for 50,000 train examples
 PANEL = 4_096  # rows of the Gram at a time
 CROSS_MODELS, CROSS_TARGETS = 4_096, 2_048  # 1.6 GB of masks and 0.8 GB of sums in float64, for as many
@@ -21,10 +23,10 @@ def count_pairs(
 ) -> torch.Tensor:
     """Add the counts of packed masks `[n_models, ceil(n_train / 8)] uint8` to `counts [n_train, n_train] int32` in place.
 
-    Without counts they start from zero, on `where` or else on the CUDA device.
+    Without counts they start from zero, on `where` or else on the device that regression uses.
     """
     if counts is None:
-        counts = torch.zeros(n_train, n_train, dtype=torch.int32, device=where or torch.device("cuda"))
+        counts = torch.zeros(n_train, n_train, dtype=torch.int32, device=where or device.name())
     for start in range(0, len(masks), BLOCK):
         columns = _padded(unpacked(masks[start : start + BLOCK], n_train, counts.device).t())
         for top in range(0, n_train, PANEL):
@@ -35,7 +37,7 @@ def count_pairs(
 
 def add_cross(cross: np.ndarray, masks: np.ndarray, margins: np.ndarray, where: torch.device | None = None) -> None:
     """Add packed masks times margins `[n_models, n_targets] float16 or float32` to `cross [n_train, n_targets] float64`."""
-    where = where or torch.device("cuda")
+    where = where or torch.device(device.name())
     for left in range(0, margins.shape[1], CROSS_TARGETS):
         some = margins[:, left : left + CROSS_TARGETS]
         sums = torch.zeros(len(cross), some.shape[1], dtype=torch.float64, device=where)

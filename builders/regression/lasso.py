@@ -106,7 +106,7 @@ def solver(fit: Totals, heldout: Totals, threads: int = 1) -> Solver:
 
         from builders.regression.batched import Batched
 
-        return Batched(fit, heldout, torch.device("cuda" if device.cuda() else "cpu"))
+        return Batched(fit, heldout, torch.device(device.name()))
     return Descent(centred(fit), centred(heldout, around=fit), threads)
 
 

@@ -116,16 +116,19 @@ def operator(totals: Totals, around: Totals, where: torch.device) -> Operator:
 
 def fast(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The float32 product of two matrices, with inputs rounded to TF32 on a CUDA device that has it."""
-    with _tf32():
+    with rounding(True):
         return a @ b
 
 
 @contextmanager
-def _tf32() -> Iterator[None]:
+def rounding(allowed: bool) -> Iterator[None]:
+    """Whether float32 products may be rounded to TF32, whatever the process had set, which is put back."""
     setting = torch.backends.cuda.matmul
-    name, on = ("fp32_precision", "tf32") if hasattr(setting, "fp32_precision") else ("allow_tf32", True)
+    name, value = (
+        ("fp32_precision", "tf32" if allowed else "ieee") if hasattr(setting, "fp32_precision") else ("allow_tf32", allowed)
+    )
     before = getattr(setting, name)
-    setattr(setting, name, on)
+    setattr(setting, name, value)
     try:
         yield
     finally:

@@ -64,13 +64,14 @@ def test_without_a_driver_there_is_no_device_and_torch_is_not_asked(monkeypatch)
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
-    device.cuda.cache_clear()
+    device.name.cache_clear()
     monkeypatch.setattr(device.ctypes, "CDLL", missing)
+    monkeypatch.delenv("DEVICE", raising=False)
     monkeypatch.setitem(__import__("sys").modules, "torch", None)  # an import would raise
     assert device.cuda() is False
     array = np.zeros(3)
     assert device.placed(array) is array
-    device.cuda.cache_clear()
+    device.name.cache_clear()
 
 
 @pytest.mark.gpu

@@ -47,5 +47,10 @@ def test_the_setting_for_products_is_put_back():
     setting = torch.backends.cuda.matmul
     name = "fp32_precision" if hasattr(setting, "fp32_precision") else "allow_tf32"
     before = getattr(setting, name)
-    assert operators.fast(torch.eye(2), torch.ones(2, 2)).tolist() == [[1, 1], [1, 1]]
+    with operators.rounding(False):
+        exact = getattr(setting, name)
+        assert operators.fast(torch.eye(2), torch.ones(2, 2)).tolist() == [[1, 1], [1, 1]]
+        with operators.rounding(True):
+            assert getattr(setting, name) != exact
+        assert getattr(setting, name) == exact
     assert getattr(setting, name) == before
