@@ -92,7 +92,7 @@ class Cluster:
                 unit = waiting.pop(0)
                 if window.may_start(unit):
                     left = window.deadline - time.monotonic() - window.seconds(unit)
-                    flying[build.remote(self.work, unit, self.beacon, time.time() + left)] = unit
+                    flying[build.remote(self.work, unit, self.beacon, Path.cwd(), time.time() + left)] = unit
             if not flying:
                 return
             for ended in self.ray.wait(list(flying), timeout=PATIENCE)[0]:
@@ -127,10 +127,15 @@ class Cluster:
             return LakeError(f"Ray gave it up ({kind}: {lines[-1].strip() if lines else ''}); run the command again")
 
 
-def _build(work: Work, unit: Unit, beacon: Path | None, latest: float) -> Any:
-    """In a worker: the outcome of the unit; None when the task began after `latest` of time.time()."""
+def _build(work: Work, unit: Unit, beacon: Path | None, folder: Path, latest: float) -> Any:
+    """In a worker: the outcome of the unit; None when the task began after `latest` of time.time().
+
+    A user's modules are looked for in the current folder, so it is made the one that the build was started in.
+    """
     if blindness := _blindness(beacon):
         return LakeError(blindness)
+    if folder.is_dir():
+        os.chdir(folder)
     return attempt(work, unit) if time.time() <= latest else None
 
 

@@ -1,0 +1,206 @@
+"""Real services for the engines' tests: a Slurm of one node, a Ray cluster of two, and a study whose models take their time."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from builders.study import Study
+from lake.store import Lake
+
+ROOT = Path(__file__).parents[3]
+
+SLOW = """
+    import os
+    import time
+    from pathlib import Path
+
+    import numpy as np
+    from builders import counter
+    from builders.training.interface import Logits
+
+    def prepare(data):
+        n_train, n_classes = len(data.train_labels), data.n_classes
+        effects = np.random.default_rng(0).normal(size=(n_train, n_train + len(data.test_labels), n_classes))
+
+        def train(group):
+            job = [os.environ[name] for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID") if name in os.environ]
+            Path(FOLDER, f"began-{time.time_ns()}").write_text("_".join(job) or os.environ.get("SLURM_JOB_ID", ""))
+            began = time.monotonic()
+            while time.monotonic() < began + float(Path(FOLDER, "seconds").read_text()):
+                time.sleep(0.05)
+            noise = counter.uniform(counter.words(group.seed, group.role, group.order_ids))
+            logits = np.tensordot(group.masks.astype(float), effects, 1) + noise[:, None, None] * effects[0]
+            logits = logits.astype(np.float32)
+            return Logits(logits[:, :n_train], logits[:, n_train:])
+        return train
+"""
+
+CONFIGURATION = """
+ClusterName=lake
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CredType=cred/munge
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MaxArraySize=3
+KillWait=1
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class SlowStudy:
+    """A study of 4 partitions of models; each takes `seconds`, and leaves a mark when it begins."""
+
+    def __init__(self, folder: Path, path: Path, study: Study) -> None:
+        self.folder, self.path, self.study = folder, path, study
+
+    def take(self, seconds: float) -> None:
+        """Let each partition of models, those at hand too, take so long."""
+        (self.folder / "fresh").write_text(str(seconds))
+        (self.folder / "fresh").replace(self.folder / "seconds")
+
+    def began(self) -> list[str]:
+        """The Slurm job of each partition of models that was begun, in order."""
+        return [mark.read_text() for mark in sorted(self.folder.glob("began-*"))]
+
+    def command(self, lake: Lake, *options: object, before: str = "pass") -> subprocess.Popen:
+        """`python -m builders build-missing` in a process group of its own, after the Python statement `before`."""
+        code = f"{before}\nfrom builders.__main__ import app\nfrom lake.cli import run\nrun(app)"
+        line = [sys.executable, "-c", code, "build-missing", "--study", self.path, "--lake", lake.root, *map(str, options)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(line, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+@pytest.fixture
+def slow_study(own, study_file, study_of, tmp_path, monkeypatch) -> SlowStudy:
+    """The small study with models that take as long as they are told."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(tmp_path))))
+    algorithm = {"name": f"{own(SLOW.replace('FOLDER', repr(str(tmp_path))))}:prepare"}
+    made = SlowStudy(tmp_path, study_file(algorithm=algorithm), study_of(algorithm=algorithm))
+    made.take(0)
+    return made
+
+
+@pytest.fixture
+def alone(slow_study, build_missing, tmp_path) -> Lake:
+    """What one process makes of the slow study."""
+    lake = Lake(tmp_path / "alone")
+    assert build_missing(lake, slow_study.study).models == 64
+    for mark in tmp_path.glob("began-*"):
+        mark.unlink()
+    return lake
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Waits until something holds; patience is counted in looks, which a machine that stalls does not spend."""
+
+    def wait(holds: Callable[[], object]) -> None:
+        for _ in range(12_000):
+            if holds():
+                return
+            time.sleep(0.01)
+        raise AssertionError("still not after two minutes")
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[None]:
+    """A Slurm of one node with 2 CPUs and arrays of at most 3 jobs, found through SLURM_CONF."""
+    if missing := [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name, path=_PATH)]:
+        pytest.skip(f"no {missing[0]} here: apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        pytest.skip("a Slurm daemon is started by root only")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)  # munge's user passes through
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        patch.setenv("PATH", _PATH)
+        services = _start_slurm(folder)
+        try:
+            _wait_for_node(folder)
+            yield
+        finally:
+            for service in reversed(services):
+                service.terminate()
+                service.wait(30)
+            shutil.rmtree(folder)
+
+
+_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+
+
+def _start_slurm(folder: Path) -> list[subprocess.Popen]:
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    munge = folder / "munge"
+    munge.mkdir(mode=0o755)
+    (munge / "key").write_bytes(os.urandom(128))
+    (munge / "key").chmod(0o400)
+    for path in (munge, munge / "key"):
+        shutil.chown(path, "munge", "munge")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    host = socket.gethostname().split(".")[0]
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, ports=ports))
+    files = [f"--{name}-file={munge / name}" for name in ("key", "pid", "log", "seed")]
+    user = ("setpriv", "--reuid=munge", "--regid=munge", "--clear-groups")
+    commands = [
+        (*user, "munged", "--foreground", f"--socket={munge / 'socket'}", *files),
+        ("slurmctld", "-D"),
+        ("slurmd", "-D"),
+    ]
+    started = []
+    for command in commands:
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        time.sleep(0.3)
+    return started
+
+
+def _wait_for_node(folder: Path) -> None:
+    for _ in range(300):
+        told = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=False).stdout
+        if told.strip() == "idle":
+            return
+        time.sleep(0.1)
+    logs = [log.read_text().splitlines()[-1:] for log in folder.glob("*.log")]
+    pytest.skip(f"Slurm does not come up here: {logs}")
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[object]:
+    """A Ray cluster of two nodes with a CPU each, found through RAY_ADDRESS."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    node = {"num_cpus": 1, "object_store_memory": 100_000_000}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        cluster.add_node(**node)
+        yield cluster
+        cluster.shutdown()
