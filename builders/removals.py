@@ -137,6 +137,14 @@ def _curved(curve: NDArray[np.float64], drop: float) -> float:
     return float(-curve[0] * drop + curve[1] * drop**2)
 
 
+def _named(study: Study, role: str) -> str | None:
+    """The algorithm of a role with the options that are not its defaults; None for the study's own."""
+    algorithm = roles(study)[role]
+    options = algorithm.options.model_dump(mode="json", exclude_defaults=True)
+    words = (algorithm.name, *(f"{name}={value}" for name, value in options.items()))
+    return None if algorithm == study.algorithm else " ".join(words)
+
+
 def _table(study: Study, role: str, rows: list[tuple]) -> pa.Table:
     ids, target_ids, removals, removed, change, curved = zip(*rows, strict=True)
     columns = {
@@ -149,7 +157,7 @@ def _table(study: Study, role: str, rows: list[tuple]) -> pa.Table:
         "removed": [each.tolist() for each in removed],
         "predicted_change": np.array(change, np.float32),
         "curved_change": np.array(curved, np.float32),
-        "algorithm": [roles(study)[role].name] * len(rows),
+        "algorithm": [_named(study, role)] * len(rows),
         "fit": [fit_partition(study).name] * len(rows),
     }
     return pa.table(columns, schema=TABLES["removals"].schema)

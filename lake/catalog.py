@@ -76,6 +76,7 @@ STEPS = (
     "left_out",
     "removal_effects",
     "removal_drops",
+    "removal_panels",
     "smallest_supports",
     "fit_counterfactuals",
     "fit_labels",

@@ -214,7 +214,7 @@ TABLES: dict[str, Table] = {
                 Column("removed", _INTEGERS, "train_id of each"),
                 Column("predicted_change", pa.float32(), "minus the sum of their weights", "logit"),
                 Column("curved_change", pa.float32(), "the same through the parabola from predicted to actual margin", "logit"),
-                Column("algorithm", pa.string(), "learning algorithm of its retrains"),
+                Column("algorithm", pa.string(), "learning algorithm of its retrains; NULL: the study's own", nullable=True),
                 Column("fit", pa.string(), "the fit that predicts"),
             ),
             ("role", "removal_id", "target_id"),

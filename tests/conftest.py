@@ -98,7 +98,7 @@ def make_rows(partition: Partition, n_train: int = 12) -> pa.Table:
                 "predicted_change": rng.normal(size=3),
                 "curved_change": rng.normal(size=3),
             },
-            **{"algorithm": "patchnet", "fit": "lasso-0018"},
+            **{"algorithm": ["logistic", None, None], "fit": "lasso-0018"},
         },
     }[partition.table]
     spec = TABLES[partition.table].schema

@@ -1,6 +1,6 @@
 -- question: When training examples are removed and models trained again, do margins fall as the datamodels predict?
 -- paper: Ilyas et al. 2022 section 4.1 (counterfactuals): Spearman 0.98 and Pearson 0.96 on CIFAR-10
--- tables: removals, margins, studies (through the macro removal_drops of the catalog: lake/macros/)
+-- tables: removals, margins, studies (through the macro removal_panels of the catalog: lake/macros/)
 -- param: study text = null : one study; null: all
 -- param: relative boolean = true : drops beyond those of random sets of the same size, which fixed-size designs know up to a constant
 -- column: method text : what was removed first; `random` is the gauge
@@ -23,37 +23,7 @@
 -- column: role text : role of the retrains: one a plan
 -- column: fingerprint text : fingerprint of the study
 -- rows: a method and number of removed examples
-with points as (
-    select study_id, role, fit, method, target_id, repeats, before, after, observed, predicted, curved, unnest([k, null]) as k
-    from removal_drops($study, $relative)
-),
-ranked_points as (
-    select study_id, role, fit, method, target_id, k, repeats, before, after, observed, predicted, curved,
-           rank() over p + count(*) over p as predicted_rank, rank() over c + count(*) over c as curved_rank,
-           rank() over o + count(*) over o as observed_rank, regr_slope(observed, predicted) over panel as slope,
-           regr_intercept(observed, predicted) over panel as intercept, predicted - avg(predicted) over panel as excess
-    from points
-    window panel as (partition by study_id, role, method, k), p as (partition by study_id, role, method, k order by predicted),
-           c as (partition by study_id, role, method, k order by curved), o as (partition by study_id, role, method, k order by observed)
-),
-scored_points as (
-    select study_id, role, fit, method, target_id, k, repeats, before, after, observed, predicted, curved, predicted_rank, curved_rank,
-           observed_rank, slope, excess, count(*) over same_target as n_points,
-           sum(excess * (observed - intercept - slope * predicted)) over same_target as score
-    from ranked_points
-    window same_target as (partition by study_id, role, method, k, target_id)
-),
-panels as (
-    select study_id, role, fit, method, k, count(distinct target_id) as n_targets, avg(repeats) as repeats,
-           corr(predicted_rank, observed_rank) as spearman, corr(predicted, observed) as pearson, any_value(slope) as slope,
-           1.96 * sqrt(sum(score ** 2 / n_points)) / nullif(sum(excess ** 2), 0) as half_width, avg(predicted) as predicted_drop,
-           avg(observed) as observed_drop, if(k is null, null, stddev_samp(observed) / sqrt(count(*))) as observed_error,
-           avg(curved) as curved_drop, corr(curved_rank, observed_rank) as curved_spearman,
-           avg((after < 0)::integer) filter (before > 0) as flipped
-    from scored_points
-    group by study_id, role, fit, method, k
-)
-select method, k, n_targets, repeats, spearman, pearson, slope, slope - half_width as slope_low, slope + half_width as slope_high,
-       predicted_drop, observed_drop, observed_error, curved_drop, curved_spearman, flipped, study_id, fit, role, fingerprint
-from panels left join studies using (study_id)
+select method, k, n_targets, repeats, spearman, pearson, slope, slope_low, slope_high, predicted_drop, observed_drop, observed_error,
+       curved_drop, curved_spearman, flipped, study_id, fit, role, fingerprint
+from removal_panels($study, $relative) left join studies using (study_id)
 order by study_id, role, method, k nulls last

@@ -17,7 +17,7 @@ with variances as (
     select study_id, role, method, k, removal_id, target_id, count(*) as repeats, var_samp(margin_before - margin_after) as coupled,
            var_samp(margin_before) + var_samp(margin_after) as independent
     from removal_effects
-    where $study is null or study_id = $study
+    where ($study is null or study_id = $study) and algorithm is null
     group by study_id, role, method, k, removal_id, target_id
     having repeats > 1
 )

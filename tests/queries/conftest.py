@@ -54,7 +54,7 @@ DEFAULTS: dict[str, Row] = {
         "k": 1,
         "method": "datamodel",
         "removed": [0],
-        "algorithm": "patchnet",
+        "algorithm": None,
     },
     "supports": {
         **{

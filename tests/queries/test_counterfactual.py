@@ -9,7 +9,7 @@ from scipy import stats
 ROLE = "removal"
 
 
-def lake_with(lake_of, removals, before, after):
+def lake_with(lake_of, removals, before, after, algorithm=None):
     """A lake of removals (method, k, target_id, predicted drop) with id from 1; `before` [repeat][target], `after` [id][repeat]."""
     rows = [
         {
@@ -20,6 +20,7 @@ def lake_with(lake_of, removals, before, after):
             "predicted_change": -d,
             "curved_change": -2 * d,
             "removed": [0] * k,
+            "algorithm": algorithm,
         }
         for i, (m, k, t, d) in enumerate(removals, 1)
     ]
@@ -104,3 +105,15 @@ def test_coupling_is_the_ratio_of_variances(lake_of, ask):
     assert row["ratio"] == pytest.approx((4 + 7 / 3) * 3)
     assert (row["coupled_sd"], row["independent_sd"]) == pytest.approx((math.sqrt(1 / 3), math.sqrt(19 / 3)))
     assert (row["method"], row["k"], row["n_effects"], row["repeats"]) == ("random", 5, 1, 3)
+
+
+def test_other_algorithms_are_a_question_of_their_own(lake_of, ask):
+    removals = [("datamodel", 1, t, d) for t, d in enumerate([1.0, 2.0, 3.0])]
+    after = [[[2, 9, 9]], [[9, 0, 9]], [[9, 9, 0]]]
+    lake = lake_with(lake_of, removals, [[3, 3, 5]], after, algorithm="logistic C=0.1")
+    assert ask(lake, "counterfactual") == []
+    one, every = ask(lake, "transfer", relative="false")
+    assert (one["algorithm"], one["k"], every["k"], one["n_targets"], one["role"]) == ("logistic C=0.1", 1, None, 3, ROLE)
+    # drops 1, 3, 5 where 1, 2, 3 are predicted
+    assert (one["spearman"], one["pearson"], one["slope"]) == pytest.approx((1, 1, 2))
+    assert (one["predicted_drop"], one["observed_drop"]) == pytest.approx((2, 3))
