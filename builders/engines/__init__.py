@@ -66,10 +66,10 @@ class Engine(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
-    def run(self, units: Sequence[Unit], window: Window, here: bool = False) -> Iterator[tuple[Unit, Any]]:
+    def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
         """Yield (unit, what the work returned, or a LakeError) as units end; those that may not start are left out.
 
-        `here`: so little work that this process does it.
+        `here`: so little work that this process does it. `gpu`: each unit gets a GPU of its own where there are any.
         """
         ...
 
@@ -83,6 +83,11 @@ def start(name: str, lake: Lake, work: Work, workers: int) -> Engine:
         raise UsageError(f"no engine {name!r}: choose one of {', '.join(NAMES)}")
     os.environ.update(ENVIRONMENT)
     return cast(Engine, importlib.import_module(f"builders.engines.{name}").start(lake, work, workers))
+
+
+def may_use_gpu() -> bool:
+    """Whether the environment variable DEVICE leaves GPUs to us."""
+    return os.environ.get("DEVICE", "") != "cpu"
 
 
 def address(lake: Lake) -> str:

@@ -1,4 +1,4 @@
-"""The local engine: a process a core, each building one unit at a time; with one worker, this process.
+"""The local engine: a process a core, or a GPU, each building one unit at a time; with one worker, this process.
 
 Workers share nothing but the lake. The parent hands out a unit when a worker is free, so it always knows which unit died
 with a worker: that one is reported, a new worker takes over, and the rest goes on. No queue and no lock outlives the run.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from builders.engines import ENVIRONMENT, Window, Work
+from builders.regression import device
 from builders.unit import Unit
 from lake.errors import LakeError
 from lake.store import Lake
@@ -32,6 +33,7 @@ class Pool:
     def __init__(self, work: Work, workers: int) -> None:
         os.environ.update(ENVIRONMENT)
         self.work, self.workers = work, workers
+        self.cards = cards() if workers > 1 else []
         self.started: list[_Worker] = []
 
     def __enter__(self) -> "Pool":
@@ -43,7 +45,7 @@ class Pool:
         for worker in self.started:
             worker.process.join()
 
-    def run(self, units: Sequence[Unit], window: Window, here: bool = False) -> Iterator[tuple[Unit, Any]]:
+    def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
         """Yield (unit, outcome) as units end, as every engine does; one worker is this process.
 
         Only exceptions of the work are caught: an interrupt goes up.
@@ -51,11 +53,12 @@ class Pool:
         if here or self.workers <= 1:
             yield from run_here(self.work, units, window)
         else:
-            yield from self._run_processes(list(units), window)
+            at_once = min(self.workers, len(self.cards) if gpu and self.cards else self.workers)
+            yield from self._run_processes(list(units), window, at_once)
 
-    def _run_processes(self, units: list[Unit], window: Window) -> Iterator[tuple[Unit, Any]]:
+    def _run_processes(self, units: list[Unit], window: Window, at_once: int) -> Iterator[tuple[Unit, Any]]:
         while True:
-            while units and self._busy() < self.workers:
+            while units and self._busy() < at_once:
                 unit = units.pop(0)
                 if window.may_start(unit):
                     self._idle().hand(unit)
@@ -72,11 +75,26 @@ class Pool:
         return sum(w.unit is not None for w in self.started)
 
     def _idle(self) -> "_Worker":
+        """A worker with nothing to do, on the GPU that the fewest busy workers are on."""
         self.started = [w for w in self.started if w.unit is not None or w.process.is_alive()]
-        idle = next((w for w in self.started if w.unit is None), None)
+        busy = [w.card for w in self.started if w.unit is not None]
+        card = min(self.cards, key=busy.count, default="")
+        idle = next((w for w in self.started if w.unit is None and w.card == card), None)
         if idle is None:
-            self.started.append(idle := _Worker(self.work))
+            self.started.append(idle := _Worker(self.work, card))
         return idle
+
+
+def cards() -> list[str]:
+    """CUDA_VISIBLE_DEVICES of a worker for each GPU that may be used; empty for the variable as it is."""
+    if (chosen := device.name()) == "cpu":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if ":" in chosen:  # it counts among those that are visible now
+        return [""]
+    from builders.training.gradient.device import cards as count
+
+    return visible.split(",") if visible else [str(i) for i in range(count())]
 
 
 def run_here(work: Work, units: Sequence[Unit], window: Window) -> Iterator[tuple[Unit, Any]]:
@@ -96,12 +114,13 @@ def attempt(work: Work, unit: Unit) -> Any:
 
 
 class _Worker:
-    """A process that builds what it is handed; `unit` is what it is busy with."""
+    """A process that builds what it is handed; `unit` is what it is busy with, `card` the GPU that it sees."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, card: str) -> None:
+        self.card = card
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, work, card), daemon=True)
         # the parent decides about interrupts: a blocked Ctrl-C stays blocked in the worker from its first instruction on;
         # the tracker of multiprocessing unblocks it when it starts, so it has to be there before
         resource_tracker.ensure_running()
@@ -130,8 +149,10 @@ class _Worker:
             )
 
 
-def _serve(pipe: Connection, work: Work) -> None:
+def _serve(pipe: Connection, work: Work, card: str) -> None:
     """Body of a worker: build what comes through the pipe until the parent is gone."""
+    if card:
+        os.environ["CUDA_VISIBLE_DEVICES"] = card  # read when CUDA is first used
     while True:
         try:
             pipe.send(attempt(work, pipe.recv()))

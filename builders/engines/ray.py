@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.engines import ENVIRONMENT, Window, Work
+from builders.engines import ENVIRONMENT, Window, Work, may_use_gpu
 from builders.engines.local import attempt, run_here
 from builders.unit import Unit
 from lake.errors import LakeError, UsageError
@@ -28,7 +28,7 @@ RETRIES = 3
 """Times that Ray builds a unit again whose worker or node was lost."""
 PATIENCE = 10.0
 """Seconds to wait for a port to open, and between two looks at the budget."""
-PASSED = ("CIFAR10",)
+PASSED = ("CIFAR10", "DEVICE")
 """Variables of this process that its workers need, where they are set; never a credential, which Ray would show."""
 
 
@@ -62,7 +62,7 @@ class Cluster:
     @property
     def workers(self) -> int:
         """Units at once: as asked, or one a CPU of the nodes that are there now."""
-        return self.asked or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        return self.asked or self._has("CPU") or 1
 
     def __enter__(self) -> "Cluster":
         try:
@@ -80,15 +80,16 @@ class Cluster:
             self.beacon.unlink(missing_ok=True)
         self.ray.shutdown()
 
-    def run(self, units: Sequence[Unit], window: Window, here: bool = False) -> Iterator[tuple[Unit, Any]]:
+    def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
         """Yield (unit, outcome) as units end, as every engine does."""
         if here:
             yield from run_here(self.work, units, window)
             return
         waiting, flying = list(units), {}
-        build = self.ray.remote(_build).options(num_cpus=1, max_retries=RETRIES)
+        cards = self._has("GPU") if gpu and may_use_gpu() else 0
+        build = self.ray.remote(_build).options(num_cpus=1, num_gpus=min(1, cards), max_retries=RETRIES)
         while not window.is_over(list(flying.values())):
-            while waiting and len(flying) < self.workers:
+            while waiting and len(flying) < min(self.workers, cards or self.workers):
                 unit = waiting.pop(0)
                 if window.may_start(unit):
                     left = window.deadline - time.monotonic() - window.seconds(unit)
@@ -99,6 +100,9 @@ class Cluster:
                 unit, outcome = flying.pop(ended), self._outcome(ended)
                 if outcome is not None:
                     yield unit, outcome
+
+    def _has(self, resource: str) -> int:
+        return int(self.ray.cluster_resources().get(resource, 0))
 
     def _ask_every_node(self) -> None:
         """LakeError that names the nodes on which nothing could be built."""

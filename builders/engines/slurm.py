@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builders.engines import Window, Work, address
+from builders.engines import Window, Work, address, may_use_gpu
 from builders.engines.local import attempt, run_here
 from builders.unit import Unit
 from lake.errors import LakeError, UsageError
@@ -106,13 +106,13 @@ class Queue:
         if not self.failed:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, units: Sequence[Unit], window: Window, here: bool = False) -> Iterator[tuple[Unit, Any]]:
+    def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
         """Yield (unit, outcome) as their partitions appear or their jobs end, as every engine does."""
         if here:
             yield from run_here(self.work, units, window)
             return
         before, began = present(self.lake, units), time.monotonic()
-        waiting = self._submit([unit for unit in units if window.may_start(unit)], window)
+        waiting = self._submit([unit for unit in units if window.may_start(unit)], window, gpu and may_use_gpu())
         while waiting and not window.is_over([unit for unit, _ in waiting]):
             ended = self._ended()
             now, still = present(self.lake, units), []
@@ -127,8 +127,8 @@ class Queue:
             waiting = still
             time.sleep(min(LOOK, 0.1 + 0.05 * (time.monotonic() - began)) if waiting else 0)
 
-    def _submit(self, units: list[Unit], window: Window) -> list[tuple[Unit, Any]]:
-        """Each unit with its job; arrays no larger than the cluster allows."""
+    def _submit(self, units: list[Unit], window: Window, gpu: bool) -> list[tuple[Unit, Any]]:
+        """Each unit with its job, which asks for a GPU where the cluster has any; arrays no larger than it allows."""
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -142,6 +142,7 @@ class Queue:
             name="datamodels",
             timeout_min=10 + math.ceil(3 * longest / 60),
             cpus_per_task=1,
+            **({"gpus_per_node": 1} if gpu and "gpu" in (_ask("sinfo", "--noheader", "--format=%G") or "") else {}),
             stderr_to_stdout=True,
             slurm_array_parallelism=max(1, self.asked // len(arrays)) if self.asked and arrays else self.largest,
             slurm_additional_parameters={"requeue": True},

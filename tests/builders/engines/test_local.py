@@ -1,6 +1,7 @@
 """The local engine: every unit ends once, whatever its worker does, and no process outlives the pool."""
 
 import importlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import builders
-from builders.engines import ENVIRONMENT, Window, start
+from builders.engines import ENVIRONMENT, Window, local, start
 from builders.engines.local import Pool, attempt
+from builders.regression import device
 from builders.unit import Unit
 from lake.errors import ConflictError, LakeError
 from lake.partition import Partition
@@ -68,6 +70,34 @@ def test_workers_that_die_are_named_and_the_rest_is_built(own):
         assert not processes & {process for _, process, *_ in again}
         assert {(threads, blocked) for *_, threads, blocked in again} == {("1", True)}  # a Ctrl-C is for the parent
     assert not multiprocessing.active_children()
+
+
+def test_units_for_a_gpu_have_one_each_and_find_it_alone(own, monkeypatch):
+    work = importlib.import_module(
+        own("""
+    import os
+    import time
+
+    def work(unit):
+        began = time.monotonic()
+        time.sleep(0.05)
+        return os.environ["CUDA_VISIBLE_DEVICES"], began, time.monotonic()
+""")
+    ).work
+    monkeypatch.setattr(local, "cards", lambda: ["3", "5"])
+    with Pool(work, 3) as pool:
+        assert {outcome[0] for _, outcome in pool.run(units(*["fine"] * 9), Window())} == {"3", "5"}
+        assert len(pool.started) == 3
+        done = sorted(outcome for _, outcome in pool.run(units(*["fine"] * 9), Window(), gpu=True))
+        assert {card for card, *_ in done} == {"3", "5"}
+        assert all(a[2] <= b[1] for a, b in itertools.pairwise(done) if a[0] == b[0])
+
+
+def test_a_machine_without_a_gpu_or_told_to_leave_it_has_no_cards(monkeypatch):
+    monkeypatch.setenv("DEVICE", "cpu")
+    device.name.cache_clear()
+    assert local.cards() == []
+    device.name.cache_clear()
 
 
 def test_the_very_first_worker_of_a_process_is_deaf_to_ctrl_c(own, tmp_path):
