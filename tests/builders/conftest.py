@@ -109,7 +109,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, small: Study) -> Lake:
 @pytest.fixture(scope="session")
 def checked_study() -> Study:
     """The small study with counterfactuals, also by another algorithm, and data supports of 12 targets in two blocks."""
-    removals = {"targets": 3, "sizes": [4, 8], "repeats": 2, "transfer": [{"name": "logistic"}]}
+    removals = {"targets": 3, "sizes": [4, 8], "repeats": 2, "transfer": [{"name": "patchnet", "widths": [], "epochs": 1}]}
     support = {"targets": 12, "methods": ["datamodel", "pixels"], "repeats": 2, "confirmations": 2, "most": 0.5}
     return make_study(removals=removals, support=support)
 

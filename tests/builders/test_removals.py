@@ -75,7 +75,7 @@ def test_other_algorithms_have_the_same_sets_under_a_role_of_their_own(rows, che
     same = [{k: v for k, v in row.items() if k not in told} for row in checked.read(other).to_pylist()]
     assert same == [{k: v for k, v in row.items() if k not in told} for row in rows]
     assert {row["algorithm"] for row in rows} == {None}
-    assert set(checked.read(other)["algorithm"].to_pylist()) == {"logistic"}
+    assert set(checked.read(other)["algorithm"].to_pylist()) == {"patchnet widths=[] epochs=1"}
 
 
 def test_another_plan_makes_new_files_and_another_algorithm_only_adds(study_of, checked, checked_study):
