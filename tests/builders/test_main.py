@@ -44,6 +44,8 @@ def test_help_without_a_command_lists_them(command):
         (["build-missing", "--workers", "-1"], "Invalid value for '--workers'"),
         (["build-missing", "--budget", "10"], "budget '10': write a number and a unit, such as 90s, 30m or 2h"),
         (["build-missing", "--shard", "0/2"], "shard '0/2': write i/n with 1 <= i <= n, such as 2/4"),
+        (["build-missing", "--study", "tiny", "--engine", "spark"], "no engine 'spark': choose one of local, ray, slurm"),
+        (["build-missing", "--engine", "ray", "--mirror", "a/b"], "with --engine ray build first, then push"),
         (["status", "--format", "xml"], "--format 'xml': choose table or json"),
         (["studies", "tiny"], "unexpected extra argument"),
     ],

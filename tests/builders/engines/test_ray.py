@@ -78,9 +78,8 @@ def test_stops_are_clean(ray_cluster, slow_study, lake, contents, alone, until, 
     assert "Traceback" not in err
     assert len(lake.present("margins")) == (0 if number else 2)
     assert verify(lake, deep=False) == []
-    slow_study.take(0)
-    done = slow_study.command(lake)
-    assert (done.wait(), contents(lake)) == (0, contents(alone))
+    slow_study.finish(lake)
+    assert contents(lake) == contents(alone)
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def test_a_job_that_is_killed_is_named_and_the_same_command_goes_on(slurm, slow_
     assert "48 models trained" in out
     assert err.splitlines()[-1].startswith("error: 1 piece(s) of work failed, the others are safe; first: margins/study=small/")
     assert f"Slurm job {job}: it ended without a result; nothing half-written is in the lake: see {lake.root}" in err
-    assert slow_study.command(lake, "--engine", "slurm", before=QUICK).wait() == 0
+    slow_study.finish(lake, "--engine", "slurm", before=QUICK)
     assert contents(lake) == contents(alone)
 
 
@@ -158,8 +158,7 @@ def test_ctrl_c_and_budget_leave_no_job_behind(slurm, slow_study, lake, contents
     until(lambda: not ask("squeue", "--me", "--noheader"))
     assert len(lake.present("margins")) == (0 if number else 2)
     assert verify(lake, deep=False) == []
-    slow_study.take(0)
-    assert slow_study.command(lake).wait() == 0
+    slow_study.finish(lake)
     assert contents(lake) == contents(alone)
 
 
