@@ -1,6 +1,8 @@
 """Which training examples a counterfactual removes first: an order of them for each target and method.
 
 - `datamodel`: largest weight first (Ilyas et al. 2022 section 4.1), `opponents`: most negative weight first;
+- `smoothed`: largest weight first, each a mean over its like: examples of its class that the networks see near it. A sparse fit
+  names one of several that can stand in for each other; to take a group away, all of them have to be named;
 - `difference`: largest difference of means first: the empirical influence of Feldman and Zhang (arXiv 2008.03703);
 - `pixels`, `features`: nearest first among those of the target's class, by pixels or by the last hidden layer of networks
   trained on everything: the baseline that rivals attribution methods (Singla et al., arXiv 2311.03386);
@@ -27,6 +29,9 @@ from lake.store import Lake
 NETWORKS = 4
 """Full-data networks whose hidden layers give `features`: the first base models of the retrains."""
 
+REACH = 5
+"""The weight of a neighbour falls as exp(-squared distance), to 1/e at about the one after so many."""
+
 Distances = NDArray[np.float64]
 
 
@@ -47,6 +52,15 @@ class Evidence:
     def weights(self) -> NDArray[np.float64]:
         """Weights of the fit that predicts [n_targets, n_train]."""
         return self.read(fit_partition(self.study))
+
+    @cached_property
+    def features(self) -> list[tuple[Distances, Distances]]:
+        """Last hidden layer of each full-data network on training and on test examples, [n, width] each."""
+        ids = np.arange(NETWORKS)
+        whole = np.ones((NETWORKS, len(self.data.train_labels)), bool)
+        group = Group(self.study.seed, "removal", whole, base_init(self.study) + ids, ids)
+        pairs = zip(*embed(self.study.algorithm, self.data, group), strict=True)
+        return [(train.astype(np.float64), test.astype(np.float64)) for train, test in pairs]
 
     def read(self, partition: Partition) -> NDArray[np.float64]:
         """Weights or scores of a partition [n_targets, n_train]; 0 where it has no row."""
@@ -107,6 +121,18 @@ def _by_weight(evidence: Evidence) -> Distances:
     return -evidence.weights
 
 
+def _by_smoothed_weight(evidence: Evidence) -> Distances:
+    smoothed = evidence.weights.copy()
+    for label in range(evidence.data.n_classes):
+        members = np.flatnonzero(evidence.data.train_labels == label)
+        if len(members) > 1:
+            apart = _apart([(train[members], train[members]) for train, _ in evidence.features])
+            reach = np.sort(apart, axis=1)[:, min(REACH, len(members) - 1)]
+            kernel = np.exp(-apart / np.maximum(np.sqrt(reach[:, None] * reach[None]), 1e-300))
+            smoothed[:, members] = evidence.weights[:, members] @ (kernel / kernel.sum(1, keepdims=True)).T
+    return -smoothed
+
+
 def _by_opposition(evidence: Evidence) -> Distances:
     return evidence.weights
 
@@ -121,12 +147,7 @@ def _by_pixels(evidence: Evidence) -> Distances:
 
 
 def _by_features(evidence: Evidence) -> Distances:
-    ids = np.arange(NETWORKS)
-    whole = np.ones((NETWORKS, len(evidence.data.train_labels)), bool)
-    group = Group(evidence.study.seed, "removal", whole, base_init(evidence.study) + ids, ids)
-    pairs = zip(*embed(evidence.study.algorithm, evidence.data, group), strict=True)
-    apart = [_squared(test[evidence.targets].astype(np.float64), train.astype(np.float64)) for train, test in pairs]
-    return _others_last(np.sum([each / max(each.mean(), 1e-300) for each in apart], axis=0), evidence.of_class)
+    return _others_last(_apart([(test[evidence.targets], train) for train, test in evidence.features]), evidence.of_class)
 
 
 def _by_indifference(evidence: Evidence) -> Distances:
@@ -145,6 +166,12 @@ def _scores(study: Study, name: str) -> Partition:
     return Partition("scores", study.name, name, 0)
 
 
+def _apart(pairs: list[tuple[Distances, Distances]]) -> Distances:
+    """Squared distances [n_a, n_b] of rows, a mean over networks, each in units of its own mean distance."""
+    apart = [_squared(a, b) for a, b in pairs]
+    return np.mean([each / max(each.mean(), 1e-300) for each in apart], axis=0)
+
+
 def _squared(a: Distances, b: Distances) -> Distances:
     """Squared Euclidean distances [n_a, n_b] of rows."""
     return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
@@ -157,6 +184,7 @@ def _others_last(distances: Distances, first: NDArray[np.bool_]) -> Distances:
 
 _PRICES: dict[str, Callable[[Evidence], Distances]] = {
     "datamodel": _by_weight,
+    "smoothed": _by_smoothed_weight,
     "difference": _by_difference,
     "pixels": _by_pixels,
     "features": _by_features,

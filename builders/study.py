@@ -23,7 +23,7 @@ RULES = 1
 """Version of the rules that turn ids into masks, orders and weights (builders/counter.py and its users)."""
 
 ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
-REMOVALS = ("datamodel", "difference", "pixels", "features", "opponents", "unrelated")
+REMOVALS = ("datamodel", "smoothed", "difference", "pixels", "features", "opponents", "unrelated")
 """What a counterfactual may remove (builders/orders.py)."""
 _METHOD = f"^({'|'.join(REMOVALS)}|scores:[a-z][a-z0-9-]*)$"
 

@@ -121,7 +121,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory, built: Lake, checked_study
     report = build(lake, checked_study)
     assert not report.failures
     assert not report.left
-    assert report.added == {"removals": 2, "masks": 10, "margins": 10, "supports": 2}
+    assert report.added == {"removals": 2, "masks": 12, "margins": 12, "supports": 2}
     return lake
 
 

@@ -29,7 +29,7 @@ def test_a_mask_is_everything_but_the_set_and_the_first_is_everything(checked, r
     partitions = sorted(p for p in checked.present("masks") if p.role == role)
     rows = checked.scan(partitions)
     drawn = masks.unpack(rows, 60)
-    assert rows["mask_id"].to_pylist() == list(range(53)) == sorted(removed)
+    assert rows["mask_id"].to_pylist() == list(range(59)) == sorted(removed)
     for mask_id, mask in enumerate(drawn):
         assert np.flatnonzero(~mask).tolist() == sorted(removed[mask_id])
     assert np.allclose(rows["alpha"].to_numpy(), drawn.mean(1))
@@ -38,9 +38,9 @@ def test_a_mask_is_everything_but_the_set_and_the_first_is_everything(checked, r
 def test_repeats_share_weights_and_order_with_the_base(checked, checked_study, role):
     rows = all_rows(checked, "margins", role)
     assert [row["model_id"] for row in rows] == list(range(len(rows)))
-    counts = {i: [row["repeat"] for row in rows if row["mask_id"] == i] for i in range(53)}
+    counts = {i: [row["repeat"] for row in rows if row["mask_id"] == i] for i in range(59)}
     many = [r.repeats for r in removals.planned(checked_study)]
-    assert [len(counts[i]) for i in range(53)] == many
+    assert [len(counts[i]) for i in range(59)] == many
     assert set(many[:17]) == {2}
     assert {row["init_id"] - row["repeat"] for row in rows} == {base_init(checked_study)}
     assert base_init(checked_study) == 4 + 4 * 4  # behind the pool and the held-out models
@@ -105,7 +105,7 @@ def test_a_build_killed_at_any_publish_goes_on_to_the_same_lake(
         build_missing(built_copy, checked_study)
     monkeypatch.undo()
     report = build_missing(built_copy, checked_study)
-    assert sum(report.added.values()) == 24 - (nth - 1)
+    assert sum(report.added.values()) == 28 - (nth - 1)
     assert contents(built_copy) == contents(checked)
 
 

@@ -57,6 +57,27 @@ def test_those_of_the_class_come_first(evidence, method):
     assert np.array_equal(first[:, :3], orders.order(evidence, method, 3))
 
 
+def test_smoothed_weights_are_shared_by_examples_that_stand_in_for_each_other(checked, checked_study):
+    found = orders.Evidence(checked, checked_study, np.array([2]))
+    labels = found.data.train_labels
+    like = np.flatnonzero(labels == labels[0])
+    places = np.arange(60.0)[:, None] * 100
+    places[like[1]] = places[like[0]]  # the networks cannot tell the two
+    vars(found)["features"] = [(places, places[:1])]
+    weights = np.zeros((1, 60))
+    weights[0, like[0]], weights[0, np.flatnonzero(labels != labels[0])[0]] = 1, 0.3
+    vars(found)["weights"] = weights
+    smoothed = -orders._by_smoothed_weight(found)[0]
+    assert smoothed[like[1]] == pytest.approx(smoothed[like[0]])
+    assert (smoothed[labels != labels[0]] > 0).any()
+    for label in range(10):  # a mean over the class never leaves it
+        members = labels == label
+        assert weights[0, members].min() <= smoothed[members].min()
+        assert smoothed[members].max() <= weights[0, members].max()
+    assert weights[0, like[1]] == 0
+    assert set(orders.order(found, "smoothed", 2)[0]) == set(like[:2])
+
+
 def test_unrelated_examples_have_the_smallest_weights_of_their_class(evidence):
     first = orders.order(evidence, "unrelated", 2)
     for place in range(3):

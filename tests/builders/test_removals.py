@@ -10,7 +10,7 @@ from builders.plan import take_inventory
 from lake.errors import UsageError
 from lake.partition import Partition
 
-METHODS = ("datamodel", "difference", "pixels", "features", "opponents", "unrelated")
+METHODS = ("datamodel", "smoothed", "difference", "pixels", "features", "opponents", "unrelated")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def rows(checked, checked_study):
 def test_every_set_of_the_plan_is_there_with_its_size(rows, checked_study):
     sets = {(row["removal_id"], row["method"], row["k"]) for row in rows}
     assert len(sets) == 2 * 8 + len(METHODS) * 2 * 3  # random sets, and a method's by size and target
-    assert sorted({i for i, *_ in sets}) == list(range(1, 53))
+    assert sorted({i for i, *_ in sets}) == list(range(1, 59))
     assert all(len(set(row["removed"])) == row["k"] for row in rows)
     assert {row["method"] for row in rows} == {"random", *METHODS}
     assert {row["target_id"] for row in rows} == set(orders.chosen_targets(checked_study, 3, 8).tolist())
