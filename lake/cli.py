@@ -17,8 +17,11 @@ _OF_THE_DISK = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS,
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run `app` and exit: 0 done, the LakeError's code, 2 for a mistyped option, 130 interrupted, 128 + n on signal n."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Run `app` and exit: 0 done, the LakeError's code, 2 for a mistyped option, 130 interrupted, 128 + n on signal n.
+
+    A signal that the caller ignores stays ignored: `nohup make build-missing &` goes on after the terminal is closed.
+    """
+    for number in (n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN):
         with suppress(ValueError):  # signals can be set in the main thread only
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
     try:

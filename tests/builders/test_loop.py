@@ -63,10 +63,22 @@ def left_in_staging(lake: Lake) -> list[Path]:
     return list((lake.root / ".staging").glob("*"))
 
 
-def start(study: Path, lake: Lake, workers: int = 1) -> subprocess.Popen:
+def start(study: Path, lake: Lake, workers: int = 1, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
     """The command in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(builders.__file__).parents[1])}
-    line = [sys.executable, "-m", "builders", "build-missing", "--study", study, "--lake", lake.root, "--workers", str(workers)]
+    line = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "builders",
+        "build-missing",
+        "--study",
+        study,
+        "--lake",
+        lake.root,
+        "--workers",
+        str(workers),
+    ]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         line, cwd=study.parent, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -316,6 +328,14 @@ def test_ctrl_c_at_any_moment_loses_nothing(own, tmp_path, study_file, study_of,
     build_missing(lake, study_of(**fields))
     assert contents(lake) == contents(clean)
     assert not left_in_staging(lake)
+
+
+def test_a_build_under_nohup_survives_the_end_of_its_terminal(own, study_file, lake):
+    process = start(study_file(algorithm={"name": f"{own(OWN)}:prepare"}), lake, prefix=("nohup",))
+    wait_for(lake, 1, process)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(100) == 0
+    assert len(lake.present("margins")) == 4
 
 
 @pytest.mark.parametrize(
