@@ -108,14 +108,17 @@ def _check_means(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
 
 
 def _check_copies(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
-    """Partitions of which most models have the very margins of an earlier one: they were not trained on masks of their own."""
+    """Partitions of which most models have the very margins of an earlier one: they were not trained on masks of their own.
+
+    Models that are alike within their partition are left alone: a learning algorithm may give few different answers.
+    """
     first: dict[bytes, Partition] = {}
     for partition in partitions:
         lists = lake.read(partition, ["test_margin"])["test_margin"].drop_null()
         own = [hashlib.sha256(value.values.to_numpy(zero_copy_only=False).tobytes()).digest() for value in lists]
         known = Counter(first[digest] for digest in own if first.setdefault(digest, partition) != partition)
         for other, n_equal in known.most_common(1):
-            if n_equal > len(own) / 2:
+            if n_equal > len(own) / 2 and len(set(own)) == len(own):
                 what = f"{n_equal} of its models have the margins of models in {other.path}: a seed was reused or rows copied"
                 yield Problem(partition.path, what, SET_ASIDE)
 

@@ -46,6 +46,7 @@ def publish(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> b
 def write_straight(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> bool:
     """The first control: write under the final name."""
     (lake.root / partition.path).parent.mkdir(parents=True, exist_ok=True)
+    rows = pa.concat_tables([rows] * 40)  # so large that most of a writer's time goes into writing
     pq.write_table(rows, lake.root / partition.path, compression="none", row_group_size=2)
     return True
 
@@ -60,7 +61,7 @@ def write_and_replace(lake: Lake, partition: Partition, rows: pa.Table, facts: F
 
 
 def kill(root: Path, rounds: int, seed: int, way: Publish) -> None:
-    """`rounds` times: fork a writer, let it acknowledge 1 to 3 partitions, wait up to 15 ms more, and kill it.
+    """`rounds` times: fork a writer, let it acknowledge 8 to 14 partitions, wait up to 15 ms more, and kill it.
 
     Prints the index of each partition that was acknowledged through the pipe before the kill.
     """
@@ -73,7 +74,7 @@ def kill(root: Path, rounds: int, seed: int, way: Publish) -> None:
                 os.write(tell, index.to_bytes(4))
             os._exit(0)
         os.close(tell)
-        heard = b"".join(os.read(told, 4) for _ in range(rng.randint(1, 3)))
+        heard = b"".join(os.read(told, 4) for _ in range(rng.randint(8, 14)))
         time.sleep(rng.uniform(0, 0.015))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -28,11 +28,12 @@ def run(*arguments: object) -> list[str]:
 
 @pytest.mark.row("R1")
 @pytest.mark.case(27)
-def test_killed_writers_lose_nothing_and_leave_nothing_torn(lake):
+def test_killed_writers_lose_nothing_and_leave_nothing_torn(lake, tally):
     lines = run("kill", lake.root, KILLS, 1, "publish")
     acknowledged = {Partition("masks", "half", "fit", int(i)) for line in lines for i in line.split()}
     assert len(lines) == KILLS
-    assert len(acknowledged) >= KILLS  # the floor: each writer had done something before it was killed
+    assert len(acknowledged) > 8 * KILLS  # the floor: each writer had done something before it was killed
+    tally(kills=KILLS, acknowledged=len(acknowledged), lost=len(acknowledged - lake.present("masks").keys()))
 
     present = lake.present("masks")
     assert acknowledged <= present.keys()
@@ -60,7 +61,7 @@ def test_killed_writers_that_write_straight_leave_torn_files(lake):
             pq.read_metadata(lake.root / path)
         except pa.ArrowException:
             torn += 1
-    assert torn >= KILLS // 8
+    assert torn > KILLS // 4  # most of the 20
 
 
 @pytest.fixture
