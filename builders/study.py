@@ -114,7 +114,7 @@ class Support(_Strict, frozen=True):
 
     targets: int = Field(0, ge=0, le=1_000_000)
     """Test targets to search for, chosen by seed as for removals; 0: none."""
-    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(("datamodel", "features"), min_length=1)
+    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(("datamodel", "smoothed", "features"), min_length=1)
     """Orders in which examples are taken (builders/orders.py)."""
     repeats: int = Field(2, ge=1, le=1_000)
     """Coupled models that try a set; it flips the target when their mean margin is below 0."""
