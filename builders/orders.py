@@ -84,7 +84,7 @@ class Evidence:
 def order(evidence: Evidence, method: str, k: int) -> NDArray[np.int64]:
     """The first `k` training examples to remove for each target [n_targets, k], ties by position."""
     method, _, name = method.partition(":")
-    prices = -evidence.read(_scores(evidence.study, name)) if method == "scores" else _PRICES[method](evidence)
+    prices = _by_score(evidence, name) if method == "scores" else _PRICES[method](evidence)
     return np.argsort(prices, axis=1, kind="stable")[:, :k]
 
 
@@ -94,9 +94,8 @@ def fit_partition(study: Study) -> Partition:
 
 
 def needed(study: Study, methods: tuple[str, ...]) -> tuple[Partition, ...]:
-    """Partitions that predictions and orders by these methods are read from."""
-    scores = [_scores(study, m.partition(":")[2]) for m in methods if m.startswith("scores:")]
-    return (fit_partition(study), *([_differences(study)] if "difference" in methods else []), *scores)
+    """Partitions that must be built before predictions and orders by these methods; scores are imported, not built."""
+    return (fit_partition(study), *([_differences(study)] if "difference" in methods else []))
 
 
 def chosen_targets(study: Study, n_targets: int, largest: int) -> NDArray[np.int64]:
@@ -162,8 +161,14 @@ def _differences(study: Study) -> Partition:
     return Partition("weights", study.name, "difference", study.models)
 
 
-def _scores(study: Study, name: str) -> Partition:
-    return Partition("scores", study.name, name, 0)
+def _by_score(evidence: Evidence, name: str) -> Distances:
+    partition = Partition("scores", evidence.study.name, name, 0)
+    if partition not in evidence.lake.present("scores", evidence.study.name):
+        raise UsageError(
+            f"method scores:{name} needs the scores of {name}, which are not in the lake: "
+            f"`python -m builders import-scores {evidence.study.name} FILE --method {name}` sets them there"
+        )
+    return -evidence.read(partition)
 
 
 def _apart(pairs: list[tuple[Distances, Distances]]) -> Distances:

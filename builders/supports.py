@@ -27,6 +27,7 @@ from builders.search import TOLERANCE, Search
 from builders.study import Study
 from builders.training.interface import Data, Group, Trainer
 from builders.unit import Unit
+from lake.errors import LakeError
 from lake.fingerprint import fingerprint
 from lake.partition import Partition
 from lake.store import Lake
@@ -183,6 +184,8 @@ def _logits(study: Study, train: Trainer, data: Data, masks: NDArray[np.bool_], 
     parts = [group.take(np.arange(a, min(a + GROUP, len(masks)))) for a in range(0, len(masks), GROUP)]
     outcomes = [train_group(train, part, data) for part in parts]
     ended = np.concatenate([status == "ok" for _, status, _ in outcomes])
+    if not ended.any():
+        raise LakeError(f"every model failed, first with: {outcomes[0][2] or 'outputs that are not finite'}")
     return np.where(ended[:, None, None], np.concatenate([logits.test for logits, *_ in outcomes]), np.nan)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from builders import datasets, orders
 from builders.training.interface import standardised
-from lake.errors import LakeError
+from lake.errors import UsageError
 from lake.partition import Partition
 from lake.tables import TABLES
 
@@ -95,8 +95,7 @@ def test_scores_of_others_are_an_order(built_copy, checked_study, facts_of):
     first = orders.order(found, "scores:trak", 60)
     assert first[0, :3].tolist() == [9, 5, 0]
     assert first[1, -1] == 1
-    assert partition in orders.needed(checked_study, ("scores:trak",))
-    with pytest.raises(LakeError, match=r"scores/study=small/tracin-00000\.parquet is not in the lake"):
+    with pytest.raises(UsageError, match="import-scores small FILE --method tracin"):
         orders.order(found, "scores:tracin", 1)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from builders import datasets, orders, supports
 from builders.margins import margin
-from builders.training.interface import Group
+from builders.training.interface import Group, Logits
+from lake.errors import LakeError
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,28 @@ def test_the_predicted_margin_falls_by_the_weights(searches, checked, checked_st
             else:
                 expected = np.mean(tries[0]["margins"]) - weights[target][tried["changed"]].sum()
                 assert tried["predicted_margin"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_models_that_all_fail_are_no_evidence(checked_study):
+    def train(group):
+        raise RuntimeError("no more memory")
+
+    data = datasets.load(checked_study.dataset)
+    with pytest.raises(LakeError, match="every model failed, first with: RuntimeError: no more memory"):
+        supports._logits(checked_study, train, data, np.ones((2, 60), bool), np.arange(2))
+
+
+def test_a_model_that_did_not_end_well_is_left_out(checked_study):
+    data = datasets.load(checked_study.dataset)
+
+    def train(group):
+        logits = np.where(group.order_ids == 1, np.nan, 1.0)[:, None, None] * np.ones((1, 80, 10), np.float32)
+        return Logits(logits[:, :60].astype(np.float32), logits[:, 60:].astype(np.float32))
+
+    found = supports._logits(checked_study, train, data, np.ones((3, 60), bool), np.arange(3))
+    assert np.isnan(found).all((1, 2)).tolist() == [False, True, False]
+    assert len(supports._finite(found[:, 0, 0])) == 2
+    assert not supports.Try(3, True, supports._finite(found[1:2, 0, 0])).flips
 
 
 def test_the_role_changes_with_what_is_asked(study_of, checked_study):
