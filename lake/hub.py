@@ -187,7 +187,7 @@ class Hub:
             return Unsure(f"status {status}")
         advice = {
             400: "it refused the request",
-            401: "no token, or no such repo: log in with `hf auth login`, or check the name",
+            401: "no token, one that has expired, or no such repo: log in with `hf auth login`, or check the name",
             403: "the token may not do this: it needs write access, or propose with --create-pr",
             404: "no such repo or revision, or it is private and the token may not see it; `--create` makes it",
             413: "too large for it",

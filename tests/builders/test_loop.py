@@ -66,19 +66,8 @@ def left_in_staging(lake: Lake) -> list[Path]:
 def start(study: Path, lake: Lake, workers: int = 1, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
     """The command in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(builders.__file__).parents[1])}
-    line = [
-        *prefix,
-        sys.executable,
-        "-m",
-        "builders",
-        "build-missing",
-        "--study",
-        study,
-        "--lake",
-        lake.root,
-        "--workers",
-        str(workers),
-    ]
+    options = ("--study", study, "--lake", lake.root, "--workers", str(workers))
+    line = [*prefix, sys.executable, "-m", "builders", "build-missing", *options]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         line, cwd=study.parent, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True

@@ -1,6 +1,7 @@
 """Building through a mirror: machines that know nothing of each other end with one whole study, and a stop loses nothing."""
 
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from huggingface_hub.utils import _http
 from builders import loop, turns
 from builders.progress import Progress
 from builders.sharing import build_shared
-from lake.errors import IncompleteError
+from lake.errors import IncompleteError, LakeError
 from lake.hub import Hub
 from lake.store import Lake
 from lake.verify import verify
@@ -96,6 +97,24 @@ def test_a_stop_leads_to_a_last_push(server, machine, monkeypatch):
     monkeypatch.setattr(loop, "build_unit", real)
     assert machine("elsewhere").report.left == 0  # a new machine, which has only what was pushed
     assert len(calls) == 4
+
+
+def test_a_token_that_expires_in_mid_run_costs_no_model(server, machine, monkeypatch, tmp_path, contents):
+    monkeypatch.setattr(turns, "EVERY", 1)
+    happens = partial(server.expired.add, "hf_secretsecret")
+    for _ in range(3):  # with the third commit: that of the second turn
+        happens = partial(server.meet, "POST", "/commit/", happens)
+    happens()
+    with pytest.raises(LakeError, match="the Hub answered 401: no token, one that has expired") as raised:
+        machine("one")
+    assert "hf_secretsecret" not in str(raised.value)
+    before = contents(Lake(tmp_path / "one"))
+    assert before.keys() > partitions(server)
+    server.expired.clear()
+    again = machine("one")
+    assert contents(again.lake).items() > before.items()
+    assert again.report.models == 64 - 16 * sum(path.startswith("margins/") for path in before)
+    assert partitions(server) == contents(again.lake).keys()
 
 
 def test_a_mirror_that_does_not_answer_puts_the_push_off(server, machine, monkeypatch):

@@ -50,6 +50,8 @@ class FakeHub:
         self.blobs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, int]] = []
         self.faults: list[Fault] = []
+        self.expired: set[str] = set()
+        """Tokens that were good once: the Hub answers 401 to whoever brings one."""
         self.extra: list[dict[str, Any]] = []
         """Entries that a listing shows beside the files that are there."""
         self.bytes_put = self.bytes_sent = 0
@@ -161,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def route(self) -> tuple[int, Any, dict[str, str]]:
         path = urlsplit(self.path).path
+        if (self.headers.get("Authorization") or "").removeprefix("Bearer ") in self.hub.expired:
+            return self.refuse(401, "Invalid credentials in Authorization header")
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}, {}
         if path == "/api/repos/create":

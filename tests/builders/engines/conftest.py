@@ -32,7 +32,7 @@ SLOW = """
 
         def train(group):
             job = [os.environ[name] for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID") if name in os.environ]
-            Path(FOLDER, f"began-{time.time_ns()}").write_text("_".join(job) or os.environ.get("SLURM_JOB_ID", ""))
+            Path(FOLDER, f"began-{time.time_ns()}").write_text(f"{os.getpid()} {'_'.join(job) or os.environ.get('SLURM_JOB_ID', '')}")
             began = time.monotonic()
             while time.monotonic() < began + float(Path(FOLDER, "seconds").read_text()):
                 time.sleep(0.05)
@@ -76,22 +76,27 @@ class SlowStudy:
 
     def __init__(self, folder: Path, path: Path, study: Study) -> None:
         self.folder, self.path, self.study = folder, path, study
+        self.started: list[subprocess.Popen] = []
 
     def take(self, seconds: float) -> None:
         """Let each partition of models, those at hand too, take so long."""
         (self.folder / "fresh").write_text(str(seconds))
         (self.folder / "fresh").replace(self.folder / "seconds")
 
-    def began(self) -> list[str]:
-        """The Slurm job of each partition of models that was begun, in order."""
-        return [mark.read_text() for mark in sorted(self.folder.glob("began-*"))]
+    def began(self) -> list[tuple[int, str]]:
+        """Process and Slurm job of each partition of models that was begun, in order."""
+        marks = (mark.read_text().partition(" ") for mark in sorted(self.folder.glob("began-*")))
+        return [(int(process), job) for process, _, job in marks if process]
 
     def command(self, lake: Lake, *options: object, before: str = "pass") -> subprocess.Popen:
         """`python -m builders build-missing` in a process group of its own, after the Python statement `before`."""
         code = f"{before}\nfrom builders.__main__ import app\nfrom lake.cli import run\nrun(app)"
         line = [sys.executable, "-c", code, "build-missing", "--study", self.path, "--lake", lake.root, *map(str, options)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(line, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        self.started.append(
+            subprocess.Popen(line, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        )
+        return self.started[-1]
 
     def finish(self, lake: Lake, *options: object, before: str = "pass") -> None:
         """The same, now with models that take no time, to its good end."""
@@ -102,13 +107,16 @@ class SlowStudy:
 
 
 @pytest.fixture
-def slow_study(own, study_file, study_of, tmp_path, monkeypatch) -> SlowStudy:
+def slow_study(own, study_file, study_of, tmp_path, monkeypatch) -> Iterator[SlowStudy]:
     """The small study with models that take as long as they are told."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(tmp_path))))
     algorithm = {"name": f"{own(SLOW.replace('FOLDER', repr(str(tmp_path))))}:prepare"}
     made = SlowStudy(tmp_path, study_file(algorithm=algorithm), study_of(algorithm=algorithm))
     made.take(0)
-    return made
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
@@ -126,11 +134,11 @@ def until() -> Callable[[Callable[[], object]], None]:
     """Waits until something holds; patience is counted in looks, which a machine that stalls does not spend."""
 
     def wait(holds: Callable[[], object]) -> None:
-        for _ in range(12_000):
+        for _ in range(3_000):
             if holds():
                 return
-            time.sleep(0.01)
-        raise AssertionError("still not after two minutes")
+            time.sleep(0.1)
+        raise AssertionError("still not after five minutes")
 
     return wait
 
@@ -205,8 +213,9 @@ def ray_cluster() -> Iterator[object]:
     """A Ray cluster of two nodes with a CPU each, found through RAY_ADDRESS."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     node = {"num_cpus": 1, "object_store_memory": 100_000_000}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # else a busy machine lets its workers wait for minutes
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         patch.setenv("RAY_ADDRESS", cluster.address)
         cluster.add_node(**node)
         yield cluster

@@ -110,7 +110,7 @@ def test_a_job_that_is_requeued_in_mid_run_costs_what_it_had_at_hand(slurm, slow
     slow_study.take(1_000)
     process = slow_study.command(lake, "--engine", "slurm", before=QUICK)
     until(lambda: len(slow_study.began()) == 2 or process.poll() is not None)
-    job = slow_study.began()[0]
+    job = slow_study.began()[0][1]
     ask("scontrol", "requeue", job)
     until(lambda: "PENDING" in ask("squeue", "--noheader", f"--jobs={job}", "--format=%T"))
     ask("scontrol", "update", f"jobid={job}", "starttime=now")  # else Slurm waits two minutes
@@ -127,7 +127,7 @@ def test_a_job_that_is_killed_is_named_and_the_same_command_goes_on(slurm, slow_
     slow_study.take(1_000)
     process = slow_study.command(lake, "--engine", "slurm", before=QUICK)
     until(lambda: len(slow_study.began()) == 2 or process.poll() is not None)
-    job = slow_study.began()[0]
+    job = slow_study.began()[0][1]
     ask("scancel", job)
     until(lambda: job not in ask("squeue", "--noheader", "--array", "--format=%i").split())
     slow_study.take(0)
