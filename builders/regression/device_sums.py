@@ -1,4 +1,4 @@
-"""The two large products of the totals on a CUDA device, from packed masks, exact like those on the processor.
+"""The sums behind the totals on a CUDA device, from packed masks, exact like those on the processor.
 
 The Gram is a product of zeros and ones: int8 with int32 sums where the card and torch have it, which is the fastest that
 they have, else float32, whose sums are exact below 2^24 models a block whatever the inputs are rounded to, as zeros and
@@ -46,6 +46,21 @@ def add_cross(cross: np.ndarray, masks: np.ndarray, margins: np.ndarray, where: 
             held = unpacked(masks[block], len(cross), where).double()
             sums.addmm_(held.t(), torch.from_numpy(np.ascontiguousarray(some[block])).to(where).double())
         cross[:, left : left + CROSS_TARGETS] += sums.cpu().numpy()
+
+
+def group_sums(
+    masks: np.ndarray, margins: np.ndarray, member: np.ndarray, n_train: int, where: torch.device | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of packed masks and of margins over the models of each initialisation, and squared margins over all.
+
+    member  [n_inits, n_models] float64: one for the models of each initialisation
+    Returns [n_inits, n_train] int64, [n_inits, n_targets] float64, [n_targets] float64.
+    """
+    where = where or torch.device(device.name())
+    own = torch.from_numpy(member).to(where)
+    y = torch.from_numpy(np.ascontiguousarray(margins)).to(where).double()
+    counts = own.float() @ unpacked(masks, n_train, where).float()
+    return counts.long().cpu().numpy(), (own @ y).cpu().numpy(), y.square().sum(0).cpu().numpy()
 
 
 def unpacked(masks: np.ndarray, n_train: int, where: torch.device) -> torch.Tensor:

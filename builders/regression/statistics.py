@@ -118,7 +118,7 @@ def add_parts(totals: Totals, parts: list[Models], threads: int = 1) -> Totals:
     for masks, margins, init_ids in parts:
         for start in range(0, len(masks), BLOCK):
             block = slice(start, start + BLOCK)
-            _add_sums(totals, masks[block], margins[block].astype(np.float64), init_ids[block])
+            _add_sums(totals, masks[block], margins[block], init_ids[block])
     if parts:
         masks, margins, init_ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         totals.pairs.add(masks, init_ids, threads)
@@ -127,12 +127,17 @@ def add_parts(totals: Totals, parts: list[Models], threads: int = 1) -> Totals:
 
 
 def _add_sums(totals: Totals, masks: np.ndarray, margins: np.ndarray, init_ids: np.ndarray) -> None:
-    held = np.unpackbits(masks, axis=1, count=totals.n_train).astype(np.float64)
     member = (init_ids == np.arange(totals.n_inits)[:, None]).astype(np.float64)
+    if device.cuda():
+        from builders.regression import device_sums
+
+        sums = device_sums.group_sums(masks, margins, member, totals.n_train)
+    else:
+        held, y = np.unpackbits(masks, axis=1, count=totals.n_train), margins.astype(np.float64)
+        sums = (member @ held.astype(np.float64)).astype(np.int64), member @ y, (y * y).sum(0)
     totals.counts[:] += np.bincount(init_ids, minlength=totals.n_inits)
-    totals.mask_sums[:] += (member @ held).astype(np.int64)
-    totals.margin_sums[:] += member @ margins
-    totals.squares[:] += (margins * margins).sum(0)
+    for total, added in zip((totals.mask_sums, totals.margin_sums, totals.squares), sums, strict=True):
+        total += added
 
 
 def _add_cross(cross: np.ndarray, masks: np.ndarray, margins: np.ndarray) -> None:

@@ -7,14 +7,17 @@ on held-out models, and so does scikit-learn's side by the same moments; ours is
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
+import torch
 from celer import celer_path
 from sklearn.linear_model import lasso_path
 from timing import Row, faster, in_turns
 
 from builders import regression
 from builders.regression import lasso
+from builders.regression.batched import Batched
 from builders.regression.moments import Centred, centred
 from builders.regression.statistics import Totals
 
@@ -40,6 +43,39 @@ def lasso_job_vs_sklearn() -> Row:
 
     alone, theirs = in_turns(ours, lambda: follow(tol, refit=True), rounds=3)
     return faster(1e3 * alone / TARGETS, 1e3 * theirs / SOME, SKLEARN, "CPU milliseconds a target")
+
+
+def batched_vs_descent() -> Row:
+    """CPU milliseconds a target for the whole job: the code that CUDA devices run, on the processor, against its own solver."""
+    parts, ours, note = _batched_job()
+    fit, whole, prices = parts[0], regression.plus(*parts), np.ones((TARGETS, N_TRAIN), np.float32)
+    part, held = centred(fit), centred(parts[1], around=fit)
+
+    def descent() -> None:
+        lasso.settle(whole, held, prices, lasso.choose(part, held, prices))
+
+    batched, alone = in_turns(ours, descent, rounds=3)
+    return faster(1e3 * batched / TARGETS, 1e3 * alone / TARGETS, "coordinate descent", "CPU milliseconds a target", note=note)
+
+
+def batched_vs_sklearn() -> Row:
+    """The same against scikit-learn with the Gram shared."""
+    parts, ours, note = _batched_job()
+    follow = _sklearn(centred(parts[1], around=parts[0]))
+    batched, theirs = in_turns(ours, lambda: follow(1e-4, refit=True), rounds=3)
+    return faster(1e3 * batched / TARGETS, 1e3 * theirs / SOME, SKLEARN, "CPU milliseconds a target", note=note)
+
+
+def _batched_job() -> tuple[list[Totals], Callable[[], None], str]:
+    torch.set_num_threads(1)
+    parts, prices = _parts(), np.ones((TARGETS, N_TRAIN), np.float32)
+    whole, solver = regression.plus(*parts), Batched(*parts, torch.device("cpu"))
+
+    def job() -> None:
+        solver.settle(whole, prices, solver.choose(prices))
+
+    fit = solver.settle(whole, prices, solver.choose(prices))
+    return parts, job, f"worst gap {fit.duality_gap.max():.1e}, {fit.n_nonzero.mean():.0f} nonzero, on the processor"
 
 
 def _sklearn(held: Centred) -> Callable[..., np.ndarray]:
@@ -88,7 +124,25 @@ def _row(fit: Totals, held: Centred, peer: Callable[[float], np.ndarray], target
 
 
 def _problem() -> tuple[np.ndarray, np.ndarray, Totals, Centred]:
-    """Fixed-size masks, 20 to 100 planted effects a target and noise: rows, outputs, fit totals, held-out moments."""
+    """Rows, outputs, fit totals of all rows, held-out moments."""
+    rows, outputs = _rows()
+    every = regression.add(regression.empty(N_TRAIN, TARGETS), np.packbits(rows.astype(bool), axis=1), outputs)
+    return rows, outputs.astype(np.float64), every, centred(_parts()[1], around=every)
+
+
+def _parts() -> list[Totals]:
+    """Totals of four fifths of the rows and of one fifth."""
+    rows, outputs = _rows()
+    apart = np.arange(N_MODELS) % 5 == 4
+    return [
+        regression.add(regression.empty(N_TRAIN, TARGETS), np.packbits(rows[r].astype(bool), axis=1), outputs[r])
+        for r in (~apart, apart)
+    ]
+
+
+@lru_cache
+def _rows() -> tuple[np.ndarray, np.ndarray]:
+    """Fixed-size masks, and margins of 20 to 100 planted effects a target and noise."""
     rng = np.random.default_rng(1)
     rows = (rng.random((N_MODELS, N_TRAIN)).argsort(1) < N_TRAIN // 2).astype(np.float64)
     effects = np.zeros((N_TRAIN, TARGETS))
@@ -96,13 +150,7 @@ def _problem() -> tuple[np.ndarray, np.ndarray, Totals, Centred]:
         some = rng.choice(N_TRAIN, rng.integers(20, 100), replace=False)
         effects[some, t] = rng.standard_t(4, len(some))
     signal = rows @ effects
-    outputs = (signal + rng.normal(size=signal.shape) * signal.std(0)).astype(np.float16)
-    apart = np.arange(N_MODELS) % 5 == 4
-    parts = [
-        regression.add(regression.empty(N_TRAIN, TARGETS), np.packbits(rows[r].astype(bool), axis=1), outputs[r])
-        for r in (np.ones_like(apart), apart)
-    ]
-    return rows, outputs.astype(np.float64), parts[0], centred(parts[1], around=parts[0])
+    return rows, (signal + rng.normal(size=signal.shape) * signal.std(0)).astype(np.float16)
 
 
 def _lams(fit: Totals) -> np.ndarray:
@@ -126,4 +174,6 @@ BENCHES = {
     "lasso_vs_sklearn_shared_gram": lasso_vs_sklearn_shared_gram,
     "lasso_job_vs_sklearn": lasso_job_vs_sklearn,
     "lasso_vs_celer": lasso_vs_celer,
+    "batched_vs_descent": batched_vs_descent,
+    "batched_vs_sklearn": batched_vs_sklearn,
 }

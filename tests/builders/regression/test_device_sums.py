@@ -48,6 +48,19 @@ def test_cross_products_of_float16_margins_are_exact(monkeypatch, where):
     np.testing.assert_array_equal(cross, 1 + masks.T.astype(np.float64) @ margins.astype(np.float64))
 
 
+@pytest.mark.parametrize("where", DEVICES)
+def test_sums_over_initialisations_are_exact(where):
+    masks, packed = drawn(90, 21)
+    margins = np.random.default_rng(0).normal(3, 4, (90, 7)).astype(np.float16)
+    member = np.arange(90) % 3 == np.arange(3)[:, None]
+    got = device_sums.group_sums(packed, margins, member.astype(float), 21, torch.device(where))
+    y = margins.astype(np.float64)
+    expected = member.astype(int) @ masks, member.astype(float) @ y, (y * y).sum(0)
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert got[0].dtype == np.int64
+
+
 def test_pairs_counted_on_a_device_stay_there_and_add(monkeypatch):
     masks, packed = drawn(60, 21)
     ours, theirs = Pairs(21).add(packed[:30], np.zeros(30, int)), Pairs(21).add(packed[30:], np.zeros(30, int))

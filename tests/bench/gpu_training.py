@@ -1,0 +1,167 @@
+"""Models a second of each recipe, against the matrix peak measured in the same run.
+
+A recipe is trained once in full for its accuracy, as many models as its plan has at once; then at other numbers of models at
+once for a few epochs, from which models a second follow by operations. Operations of a model: three times a forward pass
+for each example of each step, and a forward pass for each view of each image at the end. Images are CIFAR-10 where
+CIFAR10=folder says where it is, else noise of the same shape, on which accuracy says nothing.
+"""
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from builders import datasets, study
+from builders.datasets import cifar10
+from builders.training.interface import Data, Group, Trainer
+from builders.training.registry import MODULES
+from lake.errors import LakeError
+
+AT_ONCE = (1, 8, 32)
+EPOCHS = 2
+"""Of the runs at other numbers of models at once."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "resnet9": {"width": 4, "epochs": 1, "batch": 16},
+    "resnet9-fast": {"widths": (8, 8, 8), "epochs": 1, "batch": 16},
+    "small-cnn": {"widths": (4, 8), "epochs": 1, "batch": 16},
+    "patchnet": {"epochs": 2},
+}
+"""Options in the small form."""
+
+
+def peak(small: bool, stop: float) -> Iterator[dict[str, Any]]:
+    """Operations a second of square matrix products, the best of several."""
+    kinds = (
+        {"float32": torch.float32} if small else {"bfloat16": torch.bfloat16, "float16": torch.float16, "tf32": torch.float32}
+    )
+    torch.set_float32_matmul_precision("high")
+    for name, kind in kinds.items():
+        yield {"name": f"{name} product", "value": _peak(kind, 512 if small else 8192) / 1e12, "unit": "TFLOP/s"}
+    if not small:
+        a = torch.ones(8192, 8192, dtype=torch.int8, device="cuda")
+        yield {"name": "int8 product", "value": 2 * 8192**3 / _seconds(lambda: torch._int_mm(a, a.t())) / 1e12, "unit": "TOP/s"}
+
+
+def of(recipe: str) -> Callable[[bool, float], Iterator[dict[str, Any]]]:
+    """The section of one recipe."""
+    return lambda small, stop: _recipe(recipe, small, stop)
+
+
+def _recipe(recipe: str, small: bool, stop: float) -> Iterator[dict[str, Any]]:
+    data, images = _data(recipe, small)
+    kind, module = MODULES[recipe][0], importlib.import_module(MODULES[recipe][1])
+    options = kind(**(SMALL[recipe] if small else {}))
+    spent = 0.0
+    work, at_peak = _operations(module, options, data), _peak(_precision(), 512 if small else 8192)
+    for at_once in (None, *(AT_ONCE[:2] if small else AT_ONCE)):
+        name = "default plan" if at_once is None else f"{at_once} at once"
+        if time.monotonic() + 1.5 * spent > stop:
+            yield {"name": name, "value": float("nan"), "unit": "models/s", "skipped": "no time was left for it"}
+            continue
+        begin = time.monotonic()
+        try:
+            yield {"name": name, **_figure(module, options, data, at_once, work, at_peak), "images": images}
+        except (RuntimeError, LakeError) as error:  # out of memory, or a network that cannot be fused: the others go on
+            yield {"name": name, "failed": " ".join(str(error).split())[:160]}
+        spent = time.monotonic() - begin
+
+
+def _figure(module: Any, options: Any, data: Data, at_once: int | None, work: Any, at_peak: float) -> dict[str, Any]:
+    """Models a second in full by the default plan, or `at_once` for a few epochs."""
+    whole = at_once is None
+    short = options if whole else options.model_copy(update={"epochs": min(EPOCHS, options.epochs)})
+    train = _trainer(module, short, data, at_once)
+    n = 2 if whole else at_once
+    begin = time.monotonic()
+    train(_group(data, n))  # compiles, and captures graphs
+    first, begin = time.monotonic() - begin, time.monotonic()
+    logits = train(_group(data, n))
+    seconds = (time.monotonic() - begin) / n
+    if work:
+        seconds *= work(options) / work(short)
+    figure = {"value": 1 / seconds, "unit": "models/s"}
+    figure |= {"hours for 5,000": 5_000 * seconds / 3600, "first call s": first}
+    figure |= {"share of peak": work(options) / seconds / at_peak, "TFLOP a model": work(options) / 1e12} if work else {}
+    return figure | ({"accuracy": float((logits.test.argmax(2) == data.test_labels).mean())} if whole else {})
+
+
+def _trainer(module: Any, options: Any, data: Data, at_once: int | None) -> Trainer:
+    """The recipe's own plan, or one of `at_once` fused models, compiled and as a graph on a card."""
+    if at_once is None or not hasattr(module, "Plan"):
+        return module.prepare(options, data)
+    card = torch.cuda.is_available()
+    return module.prepare(options, data, plan=module.Plan(fused=at_once, graph=card, compiled=card))
+
+
+def _operations(module: Any, options: Any, data: Data) -> Callable[[Any], float] | None:
+    """Floating-point operations of a model by options; None for what is not an nn.Module."""
+    if not hasattr(module, "trainer"):
+        return None
+    caught: list[Any] = []
+    original, module.trainer = module.trainer, lambda experiment, *rest, **named: caught.append(experiment)
+    try:
+        module.prepare(options, data)
+    finally:
+        module.trainer = original
+    net, n = caught[0].make().eval(), len(data.train_labels)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(2, data.train_images.shape[3], *data.train_images.shape[1:3]))
+    forward = counter.get_total_flops() / 2
+
+    def operations(chosen: Any) -> float:
+        examples = chosen.epochs * max(n // 2 // chosen.batch, 1) * chosen.batch
+        return forward * (3 * examples + n + chosen.views * len(data.test_labels))
+
+    return operations
+
+
+def _group(data: Data, n: int) -> Group:
+    """Models on random halves."""
+    ids = np.arange(n)
+    size = len(data.train_labels)
+    masks = np.random.default_rng(0).random((n, size)).argsort(1) < size // 2
+    return Group(0, "fit", masks, ids, ids)
+
+
+def _data(recipe: str, small: bool) -> tuple[Data, str]:
+    """(images, what they are): CIFAR-10, or noise in its shape; digits for patchnet."""
+    if recipe == "patchnet":
+        return datasets.load(study.load("digits").dataset), "digits"
+    if not small and os.environ.get("CIFAR10"):
+        return cifar10.load(), "CIFAR-10"
+    n, n_test = (64, 32) if small else (50_000, 10_000)
+    rng = np.random.default_rng(0)
+    images, labels = (rng.integers(0, 256, (n + n_test, 32, 32, 3), np.uint8), rng.integers(0, 10, n + n_test))
+    return Data(images[:n], labels[:n], images[n:], labels[n:], tuple("abcdefghij")), "noise"
+
+
+def _precision() -> torch.dtype:
+    if not torch.cuda.is_available():
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+
+
+def _peak(kind: torch.dtype, n: int) -> float:
+    """Operations a second of products of n x n matrices."""
+    a = torch.randn(n, n, device="cuda" if torch.cuda.is_available() else "cpu").to(kind)
+    return 2 * n**3 / _seconds(lambda: a @ a)
+
+
+def _seconds(work: Callable[[], Any], calls: int = 10, rounds: int = 3) -> float:
+    """Seconds a call, the least of several rounds."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    least = float("inf")
+    for _ in range(rounds + 1):
+        wait()
+        begin = time.perf_counter()
+        for _ in range(calls):
+            work()
+        wait()
+        least = min(least, (time.perf_counter() - begin) / calls)
+    return least
