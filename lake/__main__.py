@@ -1,4 +1,4 @@
-"""Command line of the lake: `python -m lake verify | doctor | push | pull | diff | check | sql | catalog | tables`."""
+"""Command line of the lake: `python -m lake verify | doctor | push | pull | diff | check | sql | catalog | migrate ...`."""
 
 import sys
 import time
@@ -16,6 +16,7 @@ from lake.cli import run
 from lake.dictionary import markdown
 from lake.doctor import examine
 from lake.errors import CorruptError, LakeError, UsageError
+from lake.migrate import migrate as bring_up
 from lake.store import Lake
 from lake.verify import quarantine as set_aside
 from lake.verify import verify as find_problems
@@ -114,6 +115,21 @@ def catalog(lake: LakeOption = "data") -> None:
       python -m lake catalog
     """
     print(write_catalog(lake))
+
+
+@app.command()
+def migrate(
+    folder: Annotated[str, typer.Argument(help="Where the new lake goes: another folder or address.")],
+    lake: LakeOption = "data",
+) -> None:
+    """Write a lake of an older format as a new one of today's, elsewhere; the old lake stays as it is.
+
+    Example:
+
+      python -m lake migrate data-today --lake data
+    """
+    added, there = bring_up(Lake(lake), Lake(folder))
+    print(f"{added} partition(s) written to {folder}, {there} there already; {lake} is as it was")
 
 
 @app.command()

@@ -142,7 +142,7 @@ class Lake:
                 path: (Stat(*stat), Facts(**{**facts, "identity": identities[facts["fingerprint"]]}))
                 for path, (stat, facts) in stored["footers"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, LakeError):
             return {}  # a cache that is absent or damaged costs one reading of the footers, nothing else
 
     def _save_cache(self, entries: dict[str, tuple[Stat, Facts]]) -> None:

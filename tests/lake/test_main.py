@@ -43,7 +43,7 @@ def test_a_clean_lake_exits_0_and_a_damaged_one_4(sample_copy):
 
     clean = call()
     assert (clean.returncode, clean.stdout) == (0, "")
-    assert "21 files" in clean.stderr
+    assert f"{len(sample_copy.files.list())} files" in clean.stderr
     assert "0 problem(s)" in clean.stderr
     (sample_copy.root / FIT.path).write_bytes(b"")
     damaged = call()
@@ -116,7 +116,7 @@ def test_the_catalog_is_written_and_named(command, sample_copy):
     assert Path(out.strip()).stat().st_size > 0
 
 
-@pytest.mark.parametrize("name", ["verify", "sql", "catalog"])
+@pytest.mark.parametrize("name", ["verify", "sql", "catalog", "migrate"])
 def test_every_command_explains_itself(command, name):
     code, out, _ = command(name, "--help")
     assert code == 0
