@@ -14,14 +14,9 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from builders.training.interface import Data, Trainer
+from builders.training.recipes import Module, Options, ResNet9, ResNet9Fast, SmallCNN
 from lake.errors import UsageError
 from lake.fingerprint import canonical
-
-
-class Options(BaseModel):
-    """Options of one algorithm: plain values, all of which enter the fingerprint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class PatchNet(Options):
@@ -87,10 +82,17 @@ MODULES: dict[str, tuple[type[Options], str]] = {
     "patchnet": (PatchNet, "builders.training.patchnet"),
     "sklearn": (Sklearn, "builders.training.sklearn_classifier"),
     "logistic": (Logistic, "builders.training.logistic"),
+    "small-cnn": (SmallCNN, "builders.training.gradient.small_cnn"),
+    "resnet9": (ResNet9, "builders.training.gradient.resnet9"),
+    "resnet9-fast": (ResNet9Fast, "builders.training.gradient.resnet9_fast"),
+    "module": (Module, "builders.training.gradient.module"),
 }
 """Options model and module of each algorithm."""
 
-PRIOR_SECONDS = {"patchnet": 0.026, "sklearn": 0.1, "logistic": 0.1}
+PRIOR_SECONDS = {
+    **{"patchnet": 0.026, "sklearn": 0.1, "logistic": 0.1, "small-cnn": 0.5},
+    **{"resnet9": 3.4, "resnet9-fast": 0.53, "module": 1.0},  # on one H100 at 40% of its peak
+}
 """CPU seconds a model to expect before any was measured; 1.0 for an algorithm that is not listed."""
 
 

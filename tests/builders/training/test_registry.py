@@ -95,9 +95,13 @@ def test_a_recipe_that_does_not_fit_the_images_is_refused(data):
         Algorithm.model_validate({"name": "patchnet", "patch": 3, "padding": 0}).prepare(data)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_shipped_algorithm_trains_and_has_a_prior(name, data):
-    assert PRIOR_SECONDS[name] > 0
+def test_every_shipped_algorithm_has_a_prior():
+    assert MODULES.keys() == PRIOR_SECONDS.keys()
+    assert all(seconds > 0 for seconds in PRIOR_SECONDS.values())
+
+
+@pytest.mark.parametrize("name", MODULES.keys() - {"resnet9", "resnet9-fast", "module"})  # which take no images of 8 pixels
+def test_every_shipped_algorithm_trains(name, data):
     train = Algorithm.model_validate({"name": name}).prepare(data)
     masks = np.random.default_rng(0).random((2, 60)) < 0.7
     found = train(Group(0, "fit", masks, np.arange(2), np.arange(2)))

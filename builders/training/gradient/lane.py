@@ -1,0 +1,180 @@
+"""A lane: models that train together from start to logits, as one stream of work on the device.
+
+On CUDA the whole step, from gathering the batch to the update, is captured as a graph once and replayed: the step number is
+a tensor on the device, so the host says "again" and nothing else, and never waits. Several lanes run side by side on streams
+of their own.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from builders import counter
+from builders.training.gradient import images
+from builders.training.gradient.images import Pixels
+from builders.training.gradient.models import Experiment, Models
+from builders.training.gradient.tables import Rounds, rates, visits
+from builders.training.interface import Group
+
+EVALUATED = 2_000
+"""Images evaluated at a time."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all lanes share: the experiment, the data on the device, and how it is gone through."""
+
+    experiment: Experiment
+    rounds: Rounds
+    train: Pixels
+    test: Pixels
+    labels: Tensor
+    """[n_train] int64."""
+    cutout: int
+    views: int
+    """Views of a test image whose logits are averaged: 1, 2 (mirrored) or 6 (mirrored, and shifted by one pixel)."""
+    device: str
+    kind: torch.dtype
+    draws: bool
+    """Whether the network draws random numbers as it trains."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How models are laid out on the device; nothing here changes what is trained."""
+
+    fused: int = 1
+    """Models in one step, by vmap."""
+    lanes: int = 1
+    """Steps in flight at once."""
+    graph: bool = False
+    """Whether the step is a CUDA graph."""
+    compiled: bool = False
+    """Whether forward and backward pass are compiled (torch.compile)."""
+
+
+class Lane:
+    """`plan.fused` models at a time. Invariant: buffers keep their addresses, which a captured graph knows."""
+
+    def __init__(self, setting: Setting, plan: Plan) -> None:
+        self.setting, self.plan = setting, plan
+        self.models = Models(setting.experiment, plan.fused, setting.device, setting.kind, plan.compiled)
+        self.stream: Any = torch.cuda.Stream(setting.device) if setting.device != "cpu" else None
+        self.examples = self.draws = self.rates = torch.empty(0)
+        self.active: Tensor | None = None
+        self.at = torch.zeros(1, dtype=torch.long, device=setting.device)
+        self.graph: Any = None
+        self.left = 0
+
+    def on(self) -> AbstractContextManager[Any]:
+        """The lane's stream as the current one."""
+        return torch.cuda.stream(self.stream) if self.stream is not None else nullcontext()
+
+    def load(self, group: Group) -> None:
+        """Make the models of `group`, exactly as many as the lane holds, ready for their first step."""
+        found = [visits(self.setting.rounds, group, k, self.setting.device) for k in range(group.n_models)]
+        steps = [len(examples) for examples, _ in found]
+        self.left, even = max(steps), len(set(steps)) == 1
+        self._put("examples", torch.stack([_lengthened(examples, self.left) for examples, _ in found], 1))
+        self._put("draws", torch.stack([_lengthened(draws, self.left) for _, draws in found], 1))
+        self._put("rates", self._rates(steps))
+        self.active = None
+        if not even:
+            self.active = torch.tensor(np.arange(self.left)[:, None] < np.array(steps)).to(self.setting.device)
+        self.at.zero_()
+        if self.setting.draws:  # one model at a time then: its draws hang on its own ids
+            torch.manual_seed(int(counter.words(group.seed, f"draws/{group.role}", group.order_ids[0]) >> np.uint64(1)))
+        self.models.reset([int(w) for w in counter.words(group.seed, "init", group.init_ids) >> np.uint64(1)])
+
+    def advance(self) -> None:
+        """One step of all models, or nothing when they are through."""
+        if self.left == 0:
+            return
+        self.left -= 1
+        if not self.plan.graph or self.active is not None:
+            self._step()
+        elif self.graph is None:
+            self._warm_up_or_capture()
+        else:
+            self.graph.replay()
+
+    def logits(self) -> tuple[Tensor, Tensor]:
+        """Outputs [n_models, n, n_classes] for training and test images, on their way to pinned memory of the host."""
+        train = self._evaluate(self.setting.train, 1)
+        return _to_host(train), _to_host(self._evaluate(self.setting.test, self.setting.views))
+
+    def _step(self) -> None:
+        setting = self.setting
+        examples, draws = (table.index_select(0, self.at)[0] for table in (self.examples, self.draws))
+        x = images.batch(setting.train, examples, draws, setting.cutout)
+        active = self.active.index_select(0, self.at)[0] if self.active is not None else None
+        self.models.step(x, setting.labels[examples], self.rates.index_select(0, self.at)[0], active)
+        self.at += 1
+
+    def _warm_up_or_capture(self) -> None:
+        """The first steps run as they are, which lets libraries choose their kernels; then the step is captured."""
+        if int(self._done()) < 3:
+            self._step()
+            return
+        self.graph = torch.cuda.CUDAGraph()
+        before = self.at.clone()
+        with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
+            self._step()
+        self.at.copy_(before)  # a captured step was not carried out
+        self.graph.replay()
+
+    def _done(self) -> int:
+        return len(self.examples) - self.left - 1
+
+    def _rates(self, steps: Sequence[int]) -> Tensor:
+        """[n_steps, n_rules, n_models] float32; 0 for a model that is through."""
+        rules = self.setting.experiment.rules
+        table = np.zeros((max(steps), len(rules), len(steps)), np.float32)
+        for i, rule in enumerate(rules):
+            for k, n in enumerate(steps):
+                table[:n, i, k] = rule.learning_rate * rates(n, rule.warmup, rule.until)
+        return torch.from_numpy(table).to(self.setting.device)
+
+    def _put(self, name: str, table: Tensor) -> None:
+        """Set a table in place if it has the shape of the one before; otherwise the graph is captured again."""
+        old = getattr(self, name)
+        if old.shape == table.shape:
+            old.copy_(table)
+        else:
+            setattr(self, name, table)
+            self.graph = None
+
+    def _evaluate(self, pixels: Pixels, views: int) -> Tensor:
+        parts = []
+        for start in range(0, len(pixels.padded), EVALUATED):
+            see = partial(images.plain, pixels, start, start + EVALUATED)
+            here = self._mirrored(see(), views > 1)
+            if views == 6:
+                shifted = [self._mirrored(see(shift), True) for shift in ((-1, -1), (1, 1))]
+                here = 0.5 * here + 0.25 * (shifted[0] + shifted[1])
+            parts.append(here)
+        return torch.cat(parts, 1)
+
+    def _mirrored(self, x: Tensor, mirrored: bool) -> Tensor:
+        """Logits, with `mirrored` their mean with those of the images flipped left to right."""
+        return 0.5 * (self.models.logits(x) + self.models.logits(x.flip(-1))) if mirrored else self.models.logits(x)
+
+
+def _lengthened(table: Tensor, n: int) -> Tensor:
+    """A table [n_steps, batch] with its last row repeated up to `n` rows."""
+    return table if len(table) == n else torch.cat([table, table[-1:].expand(n - len(table), -1)])
+
+
+def _to_host(values: Tensor) -> Tensor:
+    """A copy in pinned memory, complete when the stream is; on a CPU the values themselves."""
+    if values.device.type == "cpu":
+        return values
+    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    pinned.copy_(values, non_blocking=True)
+    return pinned

@@ -1,0 +1,144 @@
+"""From an experiment to a Trainer: groups cut into lanes, out of memory survived, networks that vmap refuses one by one.
+
+On a CPU models are fused by vmap, always the same number at a time, the last one repeated to fill up: a model's bits then do
+not depend on its group. On CUDA the order of measures is that of what pays: the whole step as a graph, compiled; then
+several lanes; fusion last.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from builders.training.gradient import device as devices
+from builders.training.gradient.images import resident, scale
+from builders.training.gradient.lane import Lane, Plan, Setting
+from builders.training.gradient.models import Experiment, Models
+from builders.training.gradient.tables import Rounds
+from builders.training.interface import Data, Group, Logits, Trainer
+from builders.training.recipes import Recipe
+from lake.errors import LakeError
+
+FUSED = 8
+"""Models in one step on a CPU."""
+
+
+def trainer(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool = False, plan: Plan | None = None) -> Trainer:
+    """A Trainer of `experiment` on the chosen device; ValueError when the network does not fit the images."""
+    setting = prepared(experiment, recipe, data, reflect)
+    chosen = plan or _plan(setting)
+    lanes: list[Lane] = []
+
+    def train(group: Group) -> Logits:
+        nonlocal chosen
+        while True:
+            try:
+                return _train(setting, chosen, lanes, group)
+            except (RuntimeError, MemoryError) as error:
+                if not devices.out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split())[:120]
+            lanes.clear()  # outside the handler, whose traceback holds the lanes' memory
+            chosen = _smaller(chosen, reason)
+            if setting.device != "cpu":
+                torch.cuda.empty_cache()
+
+    return train
+
+
+def prepared(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool = False) -> Setting:
+    """Data and recipe on the chosen device, and the network tried on one image of each class."""
+    device = devices.chosen()
+    if device != "cpu":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    mean, sd = scale(data, recipe.pixel_mean, recipe.pixel_sd)
+    pads = recipe.translate, int(recipe.views == 6)
+    train, test = (
+        resident(pictures, pad, reflect, mean, sd, device)
+        for pictures, pad in zip((data.train_images, data.test_images), pads, strict=True)
+    )
+    rounds = Rounds(recipe.epochs, recipe.batch, recipe.flip)
+    labels = torch.from_numpy(data.train_labels).to(device)
+    kind = devices.precision(device)
+    draws = _draws(experiment)
+    setting = Setting(experiment, rounds, train, test, labels, recipe.cutout, recipe.views, device, kind, draws)
+    _try(setting, data)
+    return setting
+
+
+def _train(setting: Setting, plan: Plan, lanes: list[Lane], group: Group) -> Logits:
+    """Logits of a group, as many models at once as the plan says; the host waits once, at the end."""
+    if len(lanes) < plan.lanes:
+        lanes += [Lane(setting, plan) for _ in range(plan.lanes - len(lanes))]
+    waiting, found = list(range(0, group.n_models, plan.fused)), []
+    while waiting:
+        starts, waiting = waiting[: plan.lanes], waiting[plan.lanes :]
+        busy = list(zip(lanes, starts, strict=False))
+        for lane, start in busy:
+            with lane.on():
+                lane.load(group.take(np.minimum(np.arange(start, start + plan.fused), group.n_models - 1)))
+        for _ in range(max(lane.left for lane, _ in busy)):
+            for lane, _ in busy:
+                with lane.on():
+                    lane.advance()
+        for lane, _ in busy:
+            with lane.on():
+                found.append(lane.logits())
+    if setting.device != "cpu":
+        torch.cuda.synchronize(setting.device)
+    return Logits(*(np.concatenate([part.numpy() for part in parts])[: group.n_models] for parts in zip(*found, strict=True)))
+
+
+def _plan(setting: Setting) -> Plan:
+    """What is known to pay: a compiled graph and two lanes on CUDA, fusion on a CPU where the network allows it."""
+    if setting.draws:
+        return Plan(graph=setting.device != "cpu")
+    if setting.device != "cpu":
+        return Plan(fused=1, lanes=2, graph=True, compiled=True)
+    return Plan(fused=FUSED) if _fuses(setting) else Plan()
+
+
+def _fuses(setting: Setting) -> bool:
+    """Whether vmap takes the network through a step; one line says why not."""
+    try:
+        models = Models(setting.experiment, 2, setting.device, setting.kind)
+        x = torch.zeros(2, 2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
+        models.step(x, torch.zeros(2, 2, dtype=torch.long), torch.zeros(len(setting.experiment.rules), 2))
+    except Exception as error:  # vmap has many ways to refuse, and the network itself was tried before
+        reason = " ".join(str(error).split())[:120]
+        devices.say(f"this network cannot be fused, its models are trained one by one ({reason})")
+        return False
+    return True
+
+
+def _draws(experiment: Experiment) -> bool:
+    """Whether the network draws random numbers as it trains, which one generator cannot give to each model of a group."""
+    return any(isinstance(part, torch.nn.modules.dropout._DropoutNd) for part in experiment.make().modules())
+
+
+def _try(setting: Setting, data: Data) -> None:
+    """ValueError unless the network maps images to one logit a class."""
+    module: Any = setting.experiment.make().eval()
+    x = torch.zeros(2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
+    try:
+        with torch.no_grad():
+            got = tuple(module(x).shape)
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"the network does not take images {tuple(x.shape[1:])} ({' '.join(str(error).split())[:120]})"
+        ) from error
+    if got != (2, data.n_classes):
+        raise ValueError(f"the network returns {got} for two images; needed are logits (2, {data.n_classes})")
+
+
+def _smaller(plan: Plan, reason: str) -> Plan:
+    """Half as many models at once, said in one line; LakeError when there was one only."""
+    if plan.fused * plan.lanes == 1:
+        raise LakeError(f"out of memory with one model at a time ({reason}): use a smaller batch, or a larger device")
+    smaller = replace(plan, fused=plan.fused // 2) if plan.fused > 1 else replace(plan, lanes=plan.lanes // 2)
+    devices.say(
+        f"out of memory with {plan.fused * plan.lanes} models at once: going on with {smaller.fused * smaller.lanes} ({reason})"
+    )
+    return smaller
