@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from builders import datamodels, masks
+from builders.regression import device
 from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
@@ -213,3 +214,19 @@ def test_too_few_models_to_fit_on_are_named_and_everything_else_is_there(lake, s
     assert f"study small, {models} models: " in report.failures[0]
     assert wanted in report.failures[0]
     assert set(report.added) == {"examples", "masks", "margins"}
+
+
+def test_the_way_of_a_cuda_device_leads_to_the_same_fits(built_copy, small, monkeypatch):
+    """A processor stands in for the device: counts lie in a tensor there, sums are made by torch, solved is in batches."""
+    monkeypatch.setattr(device, "cuda", lambda: True)
+    shutil.rmtree(built_copy.root / ".lake" / "totals")
+    (unit,) = [unit for unit in datamodels.plan(small) if unit.partitions[0].index == 48]
+    tables = dict(datamodels.build(built_copy, small, unit))
+    own = {partition.table: rows for partition, rows in tables.items() if partition.role == "lasso"}
+    there = {table: built_copy.read(Partition(table, "small", "lasso", 48)) for table in own}
+    for name in ("lam", "bias", "validation_r"):
+        ours, theirs = (np.array(rows["fits"][name].to_pylist(), float) for rows in (own, there))
+        assert np.isclose(ours, theirs, rtol=0.02, atol=0.05, equal_nan=True).mean() > 0.9
+    assert all(own["fits"]["converged"].to_pylist())
+    ours, theirs = (np.stack(rows["predictions"]["predicted_margin"].to_pylist()[:4]) for rows in (own, there))
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
