@@ -83,8 +83,10 @@ def bits(text: str) -> bytes:
     return np.packbits([int(c) for c in text]).tobytes()
 
 
-def publish(lake: Lake, table: str, rows: list[Row], identity: Row = IDENTITY, fingerprint: str = "f1", first: int = 0) -> None:
-    """Publish rows of one table, a partition an owner and role (or fit), in key order."""
+def publish(
+    lake: Lake, table: str, rows: list[Row], identity: Row = IDENTITY, fingerprint: str = "f1", first: int = 0, **told: Any
+) -> None:
+    """Publish rows of one table, a partition an owner and role (or fit), in key order, with further facts as `told`."""
     spec, parts = TABLES[table], defaultdict(list)
     for row in ({**DEFAULTS[table], **row} for row in rows):
         if isinstance(row.get("mask"), str):
@@ -95,9 +97,8 @@ def publish(lake: Lake, table: str, rows: list[Row], identity: Row = IDENTITY, f
         columns = [pa.array([row[f.name] for row in found], f.type) for f in spec.schema]
         role, index = _NUMBERED.fullmatch(role).groups() if table in ("fits", "weights", "predictions") else (role, 0)
         index = int(index) + first
-        facts = Facts(
-            table, value, role, index, fingerprint, identity, n_failed=sum(r.get("status", "ok") != "ok" for r in found)
-        )
+        n_failed = sum(r.get("status", "ok") != "ok" for r in found)
+        facts = Facts(table, value, role, index, fingerprint, identity, n_failed=n_failed, **told)
         lake.publish(Partition(table, value, role, index), pa.table(columns, schema=spec.schema), facts)
 
 
