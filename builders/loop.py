@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from threadpoolctl import threadpool_limits
 
-from builders import datasets, engines, turns
+from builders import datamodels, datasets, engines, turns
 from builders.engines import Window
 from builders.plan import BUILDERS, identity, present, take_inventory
 from builders.progress import Progress
@@ -28,6 +28,9 @@ from lake.store import Lake
 
 PARTITIONED = ("masks", "margins", "counterfactuals", "supports")
 """Builders whose units a shard divides."""
+
+ON_CPU = ("patchnet", "sklearn", "logistic")
+"""Learning algorithms that leave a GPU alone; a model of any other, and regression, get one where there are any."""
 
 QUICK_SECONDS = 1.0
 """Work expected to be shorter is done in this process: starting a worker takes about as long."""
@@ -87,8 +90,8 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
             deadline = started + options.seconds if options.seconds is not None else float("inf")
             progress.begin(name, len(ready), rows, unit_name="models" if name in PARTITIONED[1:] else "rows")
             latest = started + turns.SECONDS if turn else float("inf")
-            done = 0
-            for unit, outcome in engine.run(ready, Window(rate, deadline, latest), here=rate * rows < QUICK_SECONDS):
+            window, done = Window(rate, deadline, latest), 0
+            for unit, outcome in engine.run(ready, window, rate * rows < QUICK_SECONDS, _on_gpu(study, name)):
                 done += 1
                 _note(report, unit, outcome)
                 progress.advance(name, unit, outcome)
@@ -144,6 +147,12 @@ def provenance() -> dict[str, object]:
     """Device, version of this software and of the libraries that compute."""
     libraries = {name: version(name) for name in ("numpy", "numba", "pyarrow", "scikit-learn", "torch")}
     return {"device": f"cpu {platform.machine()}", "code": version("datamodels-lake"), "libraries": libraries}
+
+
+def _on_gpu(study: Study, name: str) -> bool:
+    """Whether the units of a builder use a GPU where there is one."""
+    trained = [study.algorithm, *study.removals.transfer] if name in PARTITIONED[1:] else []
+    return name == datamodels.NAME or any(algorithm.name not in ON_CPU for algorithm in trained)
 
 
 def _mine(unit: Unit, shard: tuple[int, int]) -> bool:

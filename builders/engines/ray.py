@@ -27,13 +27,16 @@ from lake.store import Lake
 RETRIES = 3
 """Times that Ray builds a unit again whose worker or node was lost."""
 PATIENCE = 10.0
-"""Seconds to wait for a port to open, and between two looks at the budget."""
+"""Seconds to wait for a port to open."""
+LOOK = 0.1
+"""Seconds between two looks at what has ended; we sleep in Python, since a signal that meets Ray's own waiting is garbled."""
 PASSED = ("CIFAR10", "DEVICE")
 """Variables of this process that its workers need, where they are set; never a credential, which Ray would show."""
 
 
 def start(lake: Lake, work: Work, workers: int) -> "Cluster":
     """Connect, and see that every node sees the lake; LakeError in one line otherwise."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process: its errors come back as exceptions
     try:
         import ray
     except ImportError as error:
@@ -96,10 +99,12 @@ class Cluster:
                     flying[build.remote(self.work, unit, self.beacon, Path.cwd(), time.time() + left)] = unit
             if not flying:
                 return
-            for ended in self.ray.wait(list(flying), timeout=PATIENCE)[0]:
-                unit, outcome = flying.pop(ended), self._outcome(ended)
+            ended = self.ray.wait(list(flying), num_returns=len(flying), timeout=0)[0]
+            for reference in ended:
+                unit, outcome = flying.pop(reference), self._outcome(reference)
                 if outcome is not None:
                     yield unit, outcome
+            time.sleep(0 if ended else LOOK)
 
     def _has(self, resource: str) -> int:
         return int(self.ray.cluster_resources().get(resource, 0))
@@ -109,17 +114,10 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ask = self.ray.remote(_blindness)
-        asked = {
-            node["NodeManagerAddress"]: ask.options(
-                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(self.beacon)
-            for node in self.ray.nodes()
-            if node["Alive"]
-        }
-        wrong = {name: said for name, ref in asked.items() if (said := self._outcome(ref))}
-        if wrong:
-            name, said = next(iter(wrong.items()))
-            raise LakeError(f"{len(wrong)} of {len(asked)} node(s) of the Ray cluster cannot build, first {name}: {said}")
+        there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in self.ray.nodes() if node["Alive"]]
+        asked = [ask.options(num_cpus=0, scheduling_strategy=node).remote(self.beacon) for node in there]
+        if wrong := [said for said in map(self._outcome, asked) if said]:
+            raise LakeError(f"{len(wrong)} of {len(asked)} node(s) of the Ray cluster cannot build, first: {wrong[0]}")
 
     def _outcome(self, ended: Any) -> Any:
         """What the task returned, or a LakeError for one that Ray gave up."""

@@ -15,7 +15,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import builders
-from builders import datamodels, datasets, loop, margins
+from builders import datamodels, datasets, engines, loop, margins
+from builders.engines import local
 from builders.plan import take_inventory
 from lake.errors import ConflictError, CorruptError, IncompleteError, LakeError
 from lake.partition import Partition
@@ -317,6 +318,21 @@ def test_ctrl_c_at_any_moment_loses_nothing(own, tmp_path, study_file, study_of,
     build_missing(lake, study_of(**fields))
     assert contents(lake) == contents(clean)
     assert not left_in_staging(lake)
+
+
+def test_what_may_use_a_gpu_is_told_to_the_engine(own, lake, study_of, small, build_missing, monkeypatch):
+    told = {}
+
+    class Recording(local.Pool):
+        def run(self, units, window, here=False, gpu=False):
+            told.update({unit.builder: gpu for unit in units})
+            return super().run(units, window, here, gpu)
+
+    monkeypatch.setattr(engines, "start", lambda name, lake, work, workers: Recording(work, workers))
+    build_missing(lake, small)
+    assert told == {"examples": False, "masks": False, "margins": False, "datamodels": True}
+    build_missing(lake, study_of(name="other", algorithm={"name": f"{own(OWN)}:prepare"}))
+    assert told["margins"]  # an algorithm that we do not know may use one
 
 
 def test_a_build_under_nohup_survives_the_end_of_its_terminal(own, study_file, lake):
