@@ -19,7 +19,7 @@ from builders import counter
 from builders.training.gradient import images
 from builders.training.gradient.images import Pixels
 from builders.training.gradient.models import Experiment, Models
-from builders.training.gradient.tables import Rounds, rates, visits
+from builders.training.gradient.tables import Rounds, rates, upload, visits
 from builders.training.interface import Group
 
 EVALUATED = 2_000
@@ -71,6 +71,8 @@ class Lane:
         self.at = torch.zeros(1, dtype=torch.long, device=setting.device)
         self.graph: Any = None
         self.left = 0
+        if self.stream is not None:  # what was allocated and filled so far was so on another stream
+            torch.cuda.synchronize(setting.device)
 
     def on(self) -> AbstractContextManager[Any]:
         """The lane's stream as the current one."""
@@ -119,18 +121,13 @@ class Lane:
 
     def _warm_up_or_capture(self) -> None:
         """The first steps run as they are, which lets libraries choose their kernels; then the step is captured."""
-        if int(self._done()) < 3:
+        if len(self.examples) - self.left <= 3:
             self._step()
             return
         self.graph = torch.cuda.CUDAGraph()
-        before = self.at.clone()
         with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
             self._step()
-        self.at.copy_(before)  # a captured step was not carried out
-        self.graph.replay()
-
-    def _done(self) -> int:
-        return len(self.examples) - self.left - 1
+        self.graph.replay()  # what is captured is not carried out
 
     def _rates(self, steps: Sequence[int]) -> Tensor:
         """[n_steps, n_rules, n_models] float32; 0 for a model that is through."""
@@ -139,7 +136,7 @@ class Lane:
         for i, rule in enumerate(rules):
             for k, n in enumerate(steps):
                 table[:n, i, k] = rule.learning_rate * rates(n, rule.warmup, rule.until)
-        return torch.from_numpy(table).to(self.setting.device)
+        return upload(table, self.setting.device)
 
     def _put(self, name: str, table: Tensor) -> None:
         """Set a table in place if it has the shape of the one before; otherwise the graph is captured again."""

@@ -63,4 +63,4 @@ class _Head(nn.Module):
         self.linear, self.scale = nn.Linear(width, n_classes, bias=False), scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.amax((2, 3))) * self.scale
+        return self.linear(x.flatten(2).max(2).values) * self.scale

@@ -70,7 +70,7 @@ class _Network(nn.Module):
         self.head.weight.data /= self.head.weight.data.std()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(nn.functional.gelu(self.whiten(x))).amax((2, 3))
+        x = self.blocks(nn.functional.gelu(self.whiten(x))).flatten(2).max(2).values
         return self.head(x) / x.shape[-1]
 
 

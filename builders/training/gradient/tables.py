@@ -6,7 +6,7 @@ example away leaves the order and the views of the rest alone, whatever else is 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class Rounds:
 
 def visits(rounds: Rounds, group: Group, k: int, device: str) -> tuple[Tensor, Tensor]:
     """Examples and augmentation words of the group's model `k`, two tensors [n_steps, batch] int64."""
-    members = _upload(np.flatnonzero(group.masks[k]), device)
+    members = upload(np.flatnonzero(group.masks[k]), device)
     identity, size = int(group.order_ids[k]), len(members)
     epochs = torch.arange(rounds.epochs, device=device)[:, None]
     key = words(group.seed, f"order/{group.role}", identity, epochs, members, device=device)
@@ -61,7 +61,7 @@ def rates(n_steps: int, warmup: float, until: float = 1.0) -> NDArray[np.float64
     return np.clip(np.minimum(rise, (until - at) / (until - warmup)), 0, None)
 
 
-def _upload(values: NDArray[np.int64], device: str) -> Tensor:
+def upload(values: NDArray[Any], device: str) -> Tensor:
     """A host array on the device, without waiting for what runs there."""
     there = torch.from_numpy(values)
     return there.pin_memory().to(device, non_blocking=True) if device != "cpu" else there

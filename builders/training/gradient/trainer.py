@@ -29,18 +29,24 @@ def trainer(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool = 
     setting = prepared(experiment, recipe, data, reflect)
     chosen = plan or _plan(setting)
     lanes: list[Lane] = []
+    proven = False
 
     def train(group: Group) -> Logits:
-        nonlocal chosen
+        nonlocal chosen, proven
         while True:
             try:
-                return _train(setting, chosen, lanes, group)
+                found = _train(setting, chosen, lanes, group)
             except (RuntimeError, MemoryError) as error:
-                if not devices.out_of_memory(error):
+                lesser = _lesser(chosen, error, proven)
+                if lesser is None:
                     raise
-                reason = " ".join(str(error).split())[:120]
+            else:
+                proven = True
+                return found
+            chosen = lesser
+            if setting.device != "cpu":
+                torch.cuda.synchronize(setting.device)
             lanes.clear()  # outside the handler, whose traceback holds the lanes' memory
-            chosen = _smaller(chosen, reason)
             if setting.device != "cpu":
                 torch.cuda.empty_cache()
 
@@ -51,6 +57,7 @@ def prepared(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool =
     """Data and recipe on the chosen device, and the network tried on one image of each class."""
     device = devices.chosen()
     if device != "cpu":
+        torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     mean, sd = scale(data, recipe.pixel_mean, recipe.pixel_sd)
@@ -133,12 +140,23 @@ def _try(setting: Setting, data: Data) -> None:
         raise ValueError(f"the network returns {got} for two images; needed are logits (2, {data.n_classes})")
 
 
-def _smaller(plan: Plan, reason: str) -> Plan:
-    """Half as many models at once, said in one line; LakeError when there was one only."""
-    if plan.fused * plan.lanes == 1:
-        raise LakeError(f"out of memory with one model at a time ({reason}): use a smaller batch, or a larger device")
-    smaller = replace(plan, fused=plan.fused // 2) if plan.fused > 1 else replace(plan, lanes=plan.lanes // 2)
-    devices.say(
-        f"out of memory with {plan.fused * plan.lanes} models at once: going on with {smaller.fused * smaller.lanes} ({reason})"
-    )
-    return smaller
+def _lesser(plan: Plan, error: Exception, proven: bool) -> Plan | None:
+    """What to go on with after an error, said in one line; None when it is not for the plan to mend.
+
+    Half as many models at once where memory ran out, and LakeError when it was one already; a plan that has not worked yet
+    goes without compiling, then without a graph.
+    """
+    reason = " ".join(str(error).split())[:120]
+    if not devices.out_of_memory(error):
+        if proven or not (plan.compiled or plan.graph):
+            return None
+        what = "compiled" if plan.compiled else "captured as a graph"
+        devices.say(f"the step cannot be {what} here, going on without ({reason})")
+        return replace(plan, compiled=False) if plan.compiled else replace(plan, graph=False)
+    at_once = plan.fused * plan.lanes
+    if at_once == 1:
+        raise LakeError(
+            f"out of memory with one model at a time ({reason}): use a smaller batch, or a larger device"
+        ) from error
+    devices.say(f"out of memory with {at_once} models at once: going on with {at_once // 2} ({reason})")
+    return replace(plan, fused=plan.fused // 2) if plan.fused > 1 else replace(plan, lanes=plan.lanes // 2)

@@ -16,9 +16,9 @@ _MIX = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64))
 
 def words(seed: int, purpose: str, *counters: Tensor | int, device: torch.device | str = "cpu") -> Tensor:
     """Random words as int64, shaped like the counters broadcast together; `counter.words` has the same bits as uint64."""
-    state = torch.tensor(int(counter.words(seed, purpose).view(np.int64)), device=device)
+    state = torch.full((), int(counter.words(seed, purpose).view(np.int64)), device=device)  # a kernel: a copy would wait
     for each in counters:
-        state = _mix(state + (torch.as_tensor(each, device=device).long() + 1) * _STEP)
+        state = _mix(state + (_wrapped((each + 1) * _STEP) if isinstance(each, int) else (each.long() + 1) * _STEP))
     return state
 
 
@@ -41,3 +41,8 @@ def _mix(z: Tensor) -> Tensor:
 def _shifted(z: Tensor, by: int) -> Tensor:
     """Logical shift to the right."""
     return (z >> by) & ((1 << (64 - by)) - 1)
+
+
+def _wrapped(number: int) -> int:
+    """A Python integer as int64 wraps it."""
+    return (number + 2**63) % 2**64 - 2**63

@@ -181,6 +181,17 @@ def test_out_of_memory_with_one_model_ends_in_one_line(recipes, data, group_of, 
     assert "\n" not in str(error.value)
 
 
+def test_a_step_that_cannot_be_compiled_is_run_as_it_is(recipes, data, group_of, capsys, monkeypatch):
+    def refuse(*inputs):
+        raise RuntimeError("no C++ compiler\nwas found")
+
+    monkeypatch.setattr(torch, "compile", lambda call, **options: refuse)
+    found = prepare("small-cnn", recipes["small-cnn"], data, Plan(fused=2, compiled=True))(group_of(2))
+    said = capsys.readouterr().err
+    assert said == "the step cannot be compiled here, going on without (no C++ compiler was found)\n"
+    assert np.array_equal(found.test, prepare("small-cnn", recipes["small-cnn"], data, Plan(fused=2))(group_of(2)).test)
+
+
 def test_another_error_is_not_taken_for_a_lack_of_memory(recipes, data, group_of, monkeypatch):
     monkeypatch.setattr(lane.Lane, "load", lambda self, part: 1 / 0)
     with pytest.raises(ZeroDivisionError):
