@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.errors import UsageError
-from lake.files import Stat
+from lake.files import Stat, explained
 from lake.parquet import Facts
 from lake.partition import Partition
 from lake.store import Lake
@@ -44,13 +44,22 @@ def export(lake: Lake, name: str, roles: tuple[str, ...], folder: Path, layout: 
             file = NAMES[layout][what].format(percent)
             if file not in maps:
                 shape = (n_models, *block.shape[1:])
-                maps[file] = np.lib.format.open_memmap(folder / f"{file}.part", "w+", block.dtype, shape)
+                maps[file] = _mapped(folder / f"{file}.part", block.dtype, shape)
             maps[file][at : at + found.rows] = block
         at += found.rows
     for file, written in maps.items():
         written.flush()
         os.replace(folder / f"{file}.part", folder / f"{file}.npy")
     return n_models
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
+    """A new array on disk, its room reserved: a full disk under a map would end the process without a word."""
+    with explained(path.parent):
+        mapped = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with explained(path.parent, mapped.nbytes), path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return mapped
 
 
 def _present(lake: Lake, name: str, roles: tuple[str, ...]) -> dict[Partition, Stat]:

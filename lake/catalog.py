@@ -9,6 +9,7 @@ that any DuckDB shell opens. A connection for other people's SQL is locked: no f
 extension or setting; and of statements `only_reads` lets through those that read.
 """
 
+import errno
 import glob
 import os
 import re
@@ -180,6 +181,8 @@ def _naming_catalog(final: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:  # a damaged file, or a folder with a '?' in its name, which DuckDB reads as a URL's
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(final)) from error
         raise LakeError(f"{final} was not written ({str(error).splitlines()[0]}); the tables are as they were") from error
 
 

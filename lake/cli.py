@@ -1,6 +1,8 @@
 """How the three command lines end: one line for an error that a user can act on, and the exit code that it carries."""
 
 import errno
+import io
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -16,6 +18,9 @@ _OF_THE_DISK = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS,
 """What no program can mend: told in a line; any other OSError is a bug of ours."""
 
 
+STOPPED = "stopped: every published partition is safe; the same command goes on from here"
+
+
 def run(app: typer.Typer) -> NoReturn:
     """Run `app` and exit: 0 done, the LakeError's code, 2 for a mistyped option, 130 interrupted, 128 + n on signal n.
 
@@ -23,7 +28,10 @@ def run(app: typer.Typer) -> NoReturn:
     """
     for number in (n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN):
         with suppress(ValueError):  # signals can be set in the main thread only
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+            signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
         if code == 130:  # how typer returns Ctrl-C; a command that ends well returns nothing
@@ -42,6 +50,11 @@ def run(app: typer.Typer) -> NoReturn:
         mistake.show()  # pyright: ignore[reportAttributeAccessIssue]
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
-        print("stopped: every published partition is safe; the same command goes on from here", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    os.write(2, f"{STOPPED}\n".encode())  # print may be at work in what the signal interrupts
+    sys.exit(128 + number)

@@ -81,12 +81,13 @@ class LocalFiles:
         return str((self.root / path).absolute())
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self, need: int = 0) -> Iterator[Path]:
         """A new path outside every table, on the file system of the lake; removed at the end, whatever happens.
 
+        `need` is how many bytes it will take at most, for the message when there is no room.
         Its owner holds a lock beside it until then, so that `sweep` can tell a dead writer's leftover from work at hand.
         """
-        with explained(self.root / ".staging"):
+        with explained(self.root / ".staging", need):
             folder = self._hidden(".staging")
             staged = folder / uuid.uuid4().hex
             lock = staged.with_suffix(".lock")
@@ -95,8 +96,8 @@ class LocalFiles:
                 try:
                     yield staged
                 finally:
-                    staged.unlink(missing_ok=True)
-                    lock.unlink(missing_ok=True)
+                    for left in folder.glob(f"{staged.name}*"):  # with the log that DuckDB leaves when it fails; the lock
+                        left.unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove what writers that died left in staging; return how many died. No clock is asked: a lock says who lives."""
@@ -171,15 +172,16 @@ class LocalFiles:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into one line that says what to do."""
+def explained(folder: Path, need: int = 0) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one line that says what to do, and what was needed where that is known."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error):
             free = shutil.disk_usage(_existing(folder)).free
+            needed = f" and up to {need / 1e6:.1f} MB are needed" if need else ""
             raise LakeError(
-                f"disk full: {folder} has {free / 1e6:.1f} MB free. Free some space, then run the same command again"
+                f"disk full: {folder} has {free / 1e6:.1f} MB free{needed}. Free some space, then run the same command again"
             ) from error
         if error.errno == errno.EFBIG:
             raise LakeError(f"{folder} takes no file of this size (ulimit -f, or the file system's limit)") from error

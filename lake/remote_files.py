@@ -13,13 +13,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import fsspec
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lake.errors import LakeError, UsageError
 from lake.files import LocalFiles, Stat
-from lake.ranges import Pinned, Ranges
+
+if TYPE_CHECKING:
+    from lake.ranges import Pinned
 
 
 class RemoteFiles:
@@ -50,12 +50,16 @@ class RemoteFiles:
 
     def open(self, path: str) -> BinaryIO:
         """The object for reading; only what is read is fetched, in blocks."""
+        from lake.ranges import Ranges
+
         with self._reached():
             size = self.system.size(self._at(path))
         return cast(BinaryIO, Ranges(lambda start, end: self._part(self._at(path), start, end), size))
 
-    def pinned(self, files: dict[str, Stat]) -> Pinned:
+    def pinned(self, files: dict[str, Stat]) -> "Pinned":
         """A file system for DuckDB that knows these files, by path, and asks for nothing but their bytes."""
+        from lake.ranges import Pinned
+
         sizes = {self.url(path): stat.size for path, stat in files.items()}
         return Pinned(self.root.partition("://")[0], sizes, self._part)
 
@@ -84,9 +88,9 @@ class RemoteFiles:
         """What DuckDB opens on a connection that knows the `pinned` file system."""
         return f"{self.root.partition('://')[0]}://{self._at(path)}"
 
-    def staging(self) -> AbstractContextManager[Path]:
-        """A new path on this machine's disk; removed at the end, whatever happens."""
-        return self._desk.staging()
+    def staging(self, need: int = 0) -> AbstractContextManager[Path]:
+        """A new path on this machine's disk, for up to `need` bytes; removed at the end, whatever happens."""
+        return self._desk.staging(need)
 
     def sweep(self) -> int:
         """Remove what writers of this machine that died left in staging; return how many died."""
@@ -163,6 +167,8 @@ def _open_system(address: str) -> tuple[Any, str]:
         from lake.hub import open_in_place  # the client takes half a second to import
 
         return open_in_place(address)
+    import fsspec  # a local lake does without it
+
     protocol = address.partition("://")[0]
     try:
         kind = fsspec.get_filesystem_class(protocol)

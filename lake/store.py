@@ -90,7 +90,7 @@ class Lake:
         validate(partition, rows)
         if facts.partition != partition:
             raise UsageError(f"{partition.path}: the facts are those of {facts.partition.path}")
-        with self.files.staging() as staged:
+        with self.files.staging(rows.nbytes) as staged:
             facts = parquet.write(rows, TABLES[partition.table], facts, staged)
             if content_hash(parquet.read_rows(staged)) != facts.content:
                 raise LakeError(

@@ -59,6 +59,7 @@ def test_a_prefix_keeps_order_and_digest():
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.row("B15")
 def test_the_digest_changes_with_a_pixel_a_label_and_the_order(data, split):
     images, labels = getattr(data, f"{split}_images"), getattr(data, f"{split}_labels")
     turned = replace(data, **{f"{split}_images": images[::-1], f"{split}_labels": labels[::-1]})
@@ -67,6 +68,7 @@ def test_the_digest_changes_with_a_pixel_a_label_and_the_order(data, split):
     assert len(digests) == 4
 
 
+@pytest.mark.row("B15", control=True)
 def test_the_digest_does_not_depend_on_layout_or_label_type(data):
     same = replace(data, train_images=np.asfortranarray(data.train_images), test_labels=data.test_labels.astype(np.uint8))
     assert datasets.digest_of(same) == datasets.digest_of(data)

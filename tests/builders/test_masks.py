@@ -93,6 +93,7 @@ def test_a_mask_does_not_depend_on_the_size_of_partitions(lake, study_of, size):
     assert np.array_equal(masks.unpack(rows, 60), masks.draw(study_of(), 60, "fit", ids))
 
 
+@pytest.mark.row("R17", control=True)
 def test_studies_of_one_seed_share_their_masks_and_others_do_not(study_of):
     ids = np.arange(20)
     mine = masks.draw(study_of(), 60, "fit", ids)
