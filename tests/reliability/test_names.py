@@ -273,3 +273,15 @@ def test_a_command_line_out_of_range_is_refused(tmp_path, tally, shard):
     with pytest.raises(UsageError, match="shard"):
         shard_of(shard)
     tally(bad_tried=1, refused=1)
+
+
+@pytest.mark.case(69)
+def test_equal_images_across_the_splits_are_found_by_their_hash(lake, rows_of, facts_of):
+    """Exact copies; what is only near is a matter of weights."""
+    partition = Partition("examples", "pixels", "images", 0)
+    rows = rows_of(partition).to_pylist()
+    rows[1]["image_sha256"] = rows[0]["image_sha256"]
+    lake.publish(partition, pa.Table.from_pylist(rows, rows_of(partition).schema), facts_of(partition))
+    pairs = """select test.example_id, train.example_id from examples as test join examples as train
+        using (dataset_id, image_sha256) where test.split = 'test' and train.split = 'train'"""
+    assert connect(lake.root).execute(pairs).fetchall() == [(0, 0)]
