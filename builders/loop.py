@@ -18,6 +18,7 @@ from builders import datamodels, datasets, engines, turns
 from builders.engines import Window
 from builders.plan import BUILDERS, identity, present, take_inventory
 from builders.progress import Progress
+from builders.regression import device
 from builders.study import Study
 from builders.unit import Unit
 from lake.catalog import write_catalog
@@ -137,16 +138,17 @@ def _build_unit(root: str, study: Study, unit: Unit) -> list[Facts]:
             cpu_seconds=round(spent[1], 4),
         )
         if partition not in there:
-            published = lake.publish(partition, rows, replace(facts, **provenance()))
+            published = lake.publish(partition, rows, replace(facts, **provenance(_on_gpu(study, unit.builder))))
             added += [published.facts] if published.new else []
         wall, cpu = time.perf_counter(), time.process_time()
     return added
 
 
-def provenance() -> dict[str, object]:
-    """Device, version of this software and of the libraries that compute."""
+def provenance(gpu: bool = False) -> dict[str, object]:
+    """Device (the card's name, if `gpu` and there is one), version of this software and of the libraries that compute."""
     libraries = {name: version(name) for name in ("numpy", "numba", "pyarrow", "scikit-learn", "torch")}
-    return {"device": f"cpu {platform.machine()}", "code": version("datamodels-lake"), "libraries": libraries}
+    computed_on = device.card() if gpu and device.cuda() else f"cpu {platform.machine()}"
+    return {"device": computed_on, "code": version("datamodels-lake"), "libraries": libraries}
 
 
 def _on_gpu(study: Study, name: str) -> bool:

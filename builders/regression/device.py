@@ -29,6 +29,13 @@ def cuda() -> bool:
     return name() != "cpu"
 
 
+def card() -> str:
+    """Name of the device as a file's footer tells it."""
+    from builders.training.gradient import device
+
+    return device.name()
+
+
 def placed(array: np.ndarray) -> Any:
     """The array as a tensor on the device, or itself where that is the processor."""
     if not cuda():
