@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +31,27 @@ PATIENCE = 10.0
 """Seconds to wait for a port to open."""
 LOOK = 0.1
 """Seconds between two looks at what has ended; we sleep in Python, since a signal that meets Ray's own waiting is garbled."""
+SILENCE = 30.0
+"""Seconds that the head of the cluster may not answer; after 60 Ray would end this process without a word."""
 PASSED = ("CIFAR10", "DEVICE")
 """Variables of this process that its workers need, where they are set; never a credential, which Ray would show."""
 
 
 def start(lake: Lake, work: Work, workers: int) -> "Cluster":
     """Connect, and see that every node sees the lake; LakeError in one line otherwise."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process: its errors come back as exceptions
     try:
         import ray
     except ImportError as error:
         raise UsageError("ENGINE=ray needs Ray: pip install 'datamodels-lake[ray]'") from error
     address = os.environ.get("RAY_ADDRESS") or "auto"
-    _knock(address)
+    if not _listens(address):  # Ray itself would try for minutes
+        raise _unreachable(address, "nothing listens there")
     environment = {**ENVIRONMENT, **{name: os.environ[name] for name in PASSED if name in os.environ}}
     stop = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment})
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise _unreachable(address, error) from error
+        raise _unreachable(address, str(error)) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray put its own in place, which ends with another exit code
     return Cluster(ray, lake, work, workers)
@@ -59,6 +62,9 @@ class Cluster:
 
     def __init__(self, ray: Any, lake: Lake, work: Work, workers: int) -> None:
         self.ray, self.work, self.asked = ray, work, workers
+        self.head = ray.get_runtime_context().gcs_address
+        self.resources: dict[str, float] = ray.cluster_resources()
+        self.looked = self.answered = time.monotonic()
         self.beacon = lake.files.cache.absolute() / f"ray-{uuid.uuid4().hex}" if lake.files.local else None
         """A file that whoever sees the lake sees; None for an address, which every machine resolves alike."""
 
@@ -81,7 +87,8 @@ class Cluster:
     def __exit__(self, *error: object) -> None:
         if self.beacon:
             self.beacon.unlink(missing_ok=True)
-        self.ray.shutdown()
+        if self.answered == self.looked:  # else it waits for what is not there
+            self.ray.shutdown()
 
     def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
         """Yield (unit, outcome) as units end, as every engine does."""
@@ -104,10 +111,24 @@ class Cluster:
                 unit, outcome = flying.pop(reference), self._outcome(reference)
                 if outcome is not None:
                     yield unit, outcome
+            self._look_for_the_head()
             time.sleep(0 if ended else LOOK)
 
+    def _look_for_the_head(self) -> None:
+        now = time.monotonic()
+        if now < self.looked + SILENCE / 10:
+            return
+        self.looked = now
+        if _listens(self.head):
+            self.answered, self.resources = now, self.ray.cluster_resources()
+        elif now > self.answered + SILENCE:
+            raise LakeError(
+                f"the Ray cluster at {self.head} does not answer any more: what was built is safe; run the same command again "
+                "when it does, or use ENGINE=local"
+            )
+
     def _has(self, resource: str) -> int:
-        return int(self.ray.cluster_resources().get(resource, 0))
+        return int(self.resources.get(resource, 0))
 
     def _ask_every_node(self) -> None:
         """LakeError that names the nodes on which nothing could be built."""
@@ -151,20 +172,20 @@ def _blindness(beacon: Path | None) -> str:
     )
 
 
-def _knock(address: str) -> None:
-    """LakeError when nothing listens at host:port; Ray itself would try for minutes."""
+def _listens(address: str) -> bool:
+    """Whether anything listens at host:port; True for an address of another form."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return
-    try:
+        return True
+    with suppress(OSError):
         socket.create_connection((host, int(port)), PATIENCE).close()
-    except OSError as error:
-        raise _unreachable(address, error) from error
+        return True
+    return False
 
 
-def _unreachable(address: str, error: Exception) -> LakeError:
-    told = " ".join(str(error).split())
+def _unreachable(address: str, why: str) -> LakeError:
+    why = " ".join(why.split())
     return LakeError(
-        f"no Ray cluster at {address} ({told}). Nothing was built: start one with `ray start --head`, give its address as "
+        f"no Ray cluster at {address} ({why}). Nothing was built: start one with `ray start --head`, give its address as "
         "RAY_ADDRESS=host:port, or use ENGINE=local"
     )

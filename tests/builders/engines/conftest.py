@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,7 +210,26 @@ def _wait_for_node(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[object]:
+def bucket() -> Iterator[str]:
+    """The address of an empty bucket of an object store that every process of this machine reaches by its variables."""
+    import fsspec
+
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
+        for name, value in (settings | {"AWS_DEFAULT_REGION": "us-east-1", "LAKE_CACHE": cache}).items():
+            patch.setenv(name, value)
+        name = f"b-{uuid.uuid4().hex}"
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir(name)
+        yield f"s3://{name}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(bucket) -> Iterator[object]:
     """A Ray cluster of two nodes with a CPU each, found through RAY_ADDRESS."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     node = {"num_cpus": 1, "object_store_memory": 100_000_000}

@@ -1,5 +1,6 @@
 """The Ray engine on a real cluster of two nodes: one is killed in mid-run, one does not see the lake, one is not there."""
 
+import importlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from builders.engines import ray as engine
 from builders.unit import Unit
 from lake.errors import LakeError
 from lake.partition import Partition
+from lake.store import Lake
 from lake.verify import verify
 
 psutil = pytest.importorskip("psutil")
@@ -59,6 +61,13 @@ def test_a_node_killed_in_mid_run_costs_nothing_but_time(ray_cluster, slow_study
     assert len(ids) == len(set(ids)) == 64
     assert not list((lake.root / ".lake").glob("ray-*"))
     ray_cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+
+
+@pytest.mark.slow
+def test_nodes_meet_in_a_lake_on_an_object_store(ray_cluster, bucket, slow_study, contents, alone):
+    lake = Lake(f"{bucket}/ray")
+    slow_study.finish(lake, "--engine", "ray")
+    assert contents(lake) == contents(alone)
 
 
 @pytest.mark.slow
@@ -113,3 +122,22 @@ def test_a_node_that_does_not_see_the_lake_is_named_before_anything_is_built(ray
     finally:
         os.killpg(blind.pid, signal.SIGTERM)
         blind.wait(60)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_lost_in_mid_run_is_told_in_one_line(slow_study, lake, contents, alone, until, monkeypatch):
+    cluster = importlib.import_module("ray.cluster_utils").Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
+    )
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    slow_study.take(1_000)
+    process = slow_study.command(lake, "--engine", "ray")
+    until(lambda: slow_study.began() or process.poll() is not None)
+    cluster.head_node.kill_gcs_server(check_alive=False)
+    _, err = process.communicate()
+    cluster.shutdown()
+    assert process.returncode == 1
+    assert f"error: the Ray cluster at {cluster.address} does not answer any more: what was built is safe" in err
+    assert "Traceback" not in err
+    slow_study.finish(lake)
+    assert contents(lake) == contents(alone)

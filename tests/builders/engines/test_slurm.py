@@ -13,6 +13,7 @@ from builders.engines import slurm
 from builders.engines.slurm import PACK, Queue, pack
 from builders.unit import Unit
 from lake.partition import Partition
+from lake.store import Lake
 from lake.verify import verify
 
 psutil = pytest.importorskip("psutil")
@@ -66,6 +67,16 @@ def test_jobs_of_submitit_on_this_machine_fill_the_lake(built, lake, small, buil
     assert (report.failures, report.left, report.models) == ([], 0, 64)
     assert contents(lake) == contents(built)
     assert not list((lake.root / ".lake" / "slurm").iterdir())  # no logs are kept of a build that went well
+
+
+@pytest.mark.slow
+def test_jobs_meet_in_a_lake_on_an_object_store(bucket, built, small, build_missing, contents, monkeypatch, quick):
+    monkeypatch.setattr(slurm, "PACK", (0.8, 0.9))
+    monkeypatch.setattr(slurm, "start", lambda lake, work, workers: Queue(lake, work, workers, "local", 3))
+    lake = Lake(f"{bucket}/slurm")
+    report = build_missing(lake, small, engine="slurm", workers=2)
+    assert (report.failures, report.left, report.models) == ([], 0, 64)
+    assert contents(lake) == contents(built)
 
 
 @pytest.mark.slow
