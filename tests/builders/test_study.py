@@ -8,7 +8,7 @@ import pytest
 
 from builders import datasets, study
 from builders.study import Study
-from builders.training import registry
+from builders.training import recipes, registry
 from lake.errors import UsageError
 
 DIGITS = study.SHIPPED / "digits.toml"
@@ -37,7 +37,7 @@ def test_a_shipped_study_opens_with_cost_result_and_command(name):
         assert any(line.startswith(word) for line in lines)
 
 
-@pytest.mark.parametrize("module", [study, registry], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [study, registry, recipes], ids=lambda m: m.__name__)
 def test_every_field_has_its_meaning_below_it(module):
     models = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
     fields = 0
