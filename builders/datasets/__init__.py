@@ -48,6 +48,7 @@ FORMS: dict[str, Callable[[str, int | None], Data]] = {
 PINNED = {
     **{name: source.digest for name, source in SOURCES.items()},
     "digits-200-100": "dfc09937dee7555352458fc2c3675e5f1a02e16b23423619bb2bccf1a1a6637f",
+    "cifar10-c0-c1-2000-400": "16354d8580d22d5c3f96e05ee7f07a506f1e5ccdf9b754126910365004a83fe2",
 }
 """Digests by dataset name, so that a plan needs no images."""
 
