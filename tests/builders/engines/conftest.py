@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -33,7 +34,9 @@ SLOW = """
 
         def train(group):
             job = [os.environ[name] for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID") if name in os.environ]
-            Path(FOLDER, f"began-{time.time_ns()}").write_text(f"{os.getpid()} {'_'.join(job) or os.environ.get('SLURM_JOB_ID', '')}")
+            job = "_".join(job) or os.environ.get("SLURM_JOB_ID", "")
+            marks = (str(os.getpid()), job, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+            Path(FOLDER, f"began-{time.time_ns()}").write_text(" ".join(marks))
             began = time.monotonic()
             while time.monotonic() < began + float(Path(FOLDER, "seconds").read_text()):
                 time.sleep(0.05)
@@ -67,9 +70,20 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 MaxArraySize=3
 KillWait=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+
+
+class Began(NamedTuple):
+    """Where models were begun."""
+
+    process: int
+    job: str
+    """Of Slurm."""
+    card: str
+    """What CUDA_VISIBLE_DEVICES said."""
 
 
 class SlowStudy:
@@ -84,10 +98,10 @@ class SlowStudy:
         (self.folder / "fresh").write_text(str(seconds))
         (self.folder / "fresh").replace(self.folder / "seconds")
 
-    def began(self) -> list[tuple[int, str]]:
-        """Process and Slurm job of each partition of models that was begun, in order."""
-        marks = (mark.read_text().partition(" ") for mark in sorted(self.folder.glob("began-*")))
-        return [(int(process), job) for process, _, job in marks if process]
+    def began(self) -> list[Began]:
+        """The partitions of models that were begun, in order."""
+        marks = (mark.read_text().split(" ") for mark in sorted(self.folder.glob("began-*")))
+        return [Began(int(mark[0]), *mark[1:]) for mark in marks if len(mark) == 3]
 
     def command(self, lake: Lake, *options: object, before: str = "pass") -> subprocess.Popen:
         """`python -m builders build-missing` in a process group of its own, after the Python statement `before`."""
@@ -146,7 +160,7 @@ def until() -> Callable[[Callable[[], object]], None]:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[None]:
-    """A Slurm of one node with 2 CPUs and arrays of at most 3 jobs, found through SLURM_CONF."""
+    """A Slurm of one node with 2 CPUs, 2 GPUs in name and arrays of at most 3 jobs, found through SLURM_CONF."""
     if missing := [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name, path=_PATH)]:
         pytest.skip(f"no {missing[0]} here: apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
@@ -185,6 +199,7 @@ def _start_slurm(folder: Path) -> list[subprocess.Popen]:
         s.close()
     host = socket.gethostname().split(".")[0]
     (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, ports=ports))
+    (folder / "gres.conf").write_text("AutoDetect=off\nName=gpu File=/dev/null\nName=gpu File=/dev/zero\n")  # stand-ins
     files = [f"--{name}-file={munge / name}" for name in ("key", "pid", "log", "seed")]
     user = ("setpriv", "--reuid=munge", "--regid=munge", "--clear-groups")
     commands = [

@@ -50,7 +50,9 @@ def test_a_node_killed_in_mid_run_costs_nothing_but_time(ray_cluster, slow_study
     process = slow_study.command(lake, "--engine", "ray")
     until(lambda: len(slow_study.began()) == 2 or process.poll() is not None)
     ray_cluster.remove_node(ray_cluster.worker_nodes.copy().pop(), allow_graceful=False)
-    until(lambda: not all(psutil.pid_exists(pid) for pid, _ in slow_study.began()))  # a worker may outlive its node a little
+    until(
+        lambda: not all(psutil.pid_exists(mark.process) for mark in slow_study.began())
+    )  # a worker may outlive its node a little
     slow_study.take(0)
     out, err = process.communicate()
     assert process.returncode == 0, err
@@ -125,14 +127,17 @@ def test_a_node_that_does_not_see_the_lake_is_named_before_anything_is_built(ray
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_lost_in_mid_run_is_told_in_one_line(slow_study, lake, contents, alone, until, monkeypatch):
-    cluster = importlib.import_module("ray.cluster_utils").Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
-    )
+def test_units_have_a_gpu_each_and_a_lost_cluster_is_told_in_one_line(slow_study, lake, contents, alone, until, monkeypatch):
+    node = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000}
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    cluster = importlib.import_module("ray.cluster_utils").Cluster(initialize_head=True, head_node_args=node)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    slow_study.take(1_000)
+    slow_study.take(1.0)
     process = slow_study.command(lake, "--engine", "ray")
-    until(lambda: slow_study.began() or process.poll() is not None)
+    until(lambda: len(slow_study.began()) == 2 or process.poll() is not None)
+    assert lake.present("margins")  # the second began when the first was done, though there are two CPUs
+    assert {mark.card for mark in slow_study.began()} == {"0"}
+    slow_study.take(1_000)
     cluster.head_node.kill_gcs_server(check_alive=False)
     _, err = process.communicate()
     cluster.shutdown()

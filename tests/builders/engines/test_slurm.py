@@ -61,12 +61,20 @@ def test_without_sbatch_one_line_says_so_and_nothing_is_built(command, lake, stu
 
 
 def test_jobs_of_submitit_on_this_machine_fill_the_lake(built, lake, small, build_missing, contents, monkeypatch, quick):
-    monkeypatch.setattr(slurm, "PACK", (0.8, 0.9))
+    monkeypatch.setattr(slurm, "PACK", PACK)
     monkeypatch.setattr(slurm, "start", lambda lake, work, workers: Queue(lake, work, workers, "local", 3))
     report = build_missing(lake, small, engine="slurm", workers=2)
     assert (report.failures, report.left, report.models) == ([], 0, 64)
     assert contents(lake) == contents(built)
     assert not list((lake.root / ".lake" / "slurm").iterdir())  # no logs are kept of a build that went well
+
+
+def test_a_real_slurm_builds_what_one_process_does(slurm, built, lake, small, build_missing, contents, monkeypatch, quick):
+    monkeypatch.setattr("builders.engines.slurm.PACK", (0.8, 0.9))
+    report = build_missing(lake, small, engine="slurm", workers=2)
+    assert (report.failures, report.left, report.models) == ([], 0, 64)
+    assert contents(lake) == contents(built)
+    assert not list((lake.root / ".lake" / "slurm").iterdir())
 
 
 @pytest.mark.slow
@@ -112,6 +120,7 @@ def test_a_real_slurm_fills_the_lake_in_arrays_that_it_allows(slurm, slow_study,
     assert process.returncode == 0, err
     assert "64 models trained" in out
     assert contents(lake) == contents(alone)
+    assert {mark.card for mark in slow_study.began()} <= {"0", "1"}  # a GPU each, since the cluster has some
     arrays = re.findall(r"JobId=\d+ ArrayJobId=(\d+) ArrayTaskId=(\d+) ", ask("scontrol", "show", "jobs", "--oneliner"))
     assert {task for _, task in arrays} == {"0", "1", "2"}
 
@@ -121,7 +130,7 @@ def test_a_job_that_is_requeued_in_mid_run_costs_what_it_had_at_hand(slurm, slow
     slow_study.take(1_000)
     process = slow_study.command(lake, "--engine", "slurm", before=QUICK)
     until(lambda: len(slow_study.began()) == 2 or process.poll() is not None)
-    job = slow_study.began()[0][1]
+    job = slow_study.began()[0].job
     ask("scontrol", "requeue", job)
     until(lambda: "PENDING" in ask("squeue", "--noheader", f"--jobs={job}", "--format=%T"))
     ask("scontrol", "update", f"jobid={job}", "starttime=now")  # else Slurm waits two minutes
@@ -138,7 +147,7 @@ def test_a_job_that_is_killed_is_named_and_the_same_command_goes_on(slurm, slow_
     slow_study.take(1_000)
     process = slow_study.command(lake, "--engine", "slurm", before=QUICK)
     until(lambda: len(slow_study.began()) == 2 or process.poll() is not None)
-    job = slow_study.began()[0][1]
+    job = slow_study.began()[0].job
     ask("scancel", job)
     until(lambda: job not in ask("squeue", "--noheader", "--array", "--format=%i").split())
     slow_study.take(0)
