@@ -21,7 +21,6 @@ from builders.progress import Progress
 from builders.regression import device
 from builders.study import Study
 from builders.unit import Unit
-from lake.catalog import write_catalog
 from lake.errors import IncompleteError, LakeError
 from lake.fingerprint import fingerprint
 from lake.parquet import Facts
@@ -98,6 +97,8 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
                 progress.advance(name, unit, outcome)
             report.left += len(units) - done
     if report.added and lake.files.local:
+        from lake.catalog import write_catalog  # DuckDB takes a tenth of a second to import
+
         write_catalog(lake.root)
     report.seconds = time.monotonic() - started
     return report

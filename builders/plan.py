@@ -29,11 +29,14 @@ class Inventory:
 
     def missing(self, builder: str) -> list[Unit]:
         """Units of a builder of which a partition is not there."""
-        return [unit for unit in self.units[builder] if not self.files.keys() >= set(unit.partitions)]
+        return [unit for unit in self.units[builder] if not self._done(unit)]
+
+    def _done(self, unit: Unit) -> bool:
+        return all(p in self.files for p in unit.partitions)
 
     def seconds_a_row(self, builder: str, study: Study) -> float:
         """Measured seconds of one worker for each row of the builder's units; a prior where nothing was measured."""
-        done = [unit for unit in self.units[builder] if self.files.keys() >= set(unit.partitions)]
+        done = [unit for unit in self.units[builder] if self._done(unit)]
         rows = sum(unit.rows for unit in done)
         if rows:
             return sum(self.facts[p].seconds for unit in done for p in unit.partitions) / rows

@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from builders import datasets
 from builders.plan import BUILDERS, Inventory, take_inventory
 from builders.study import Study
+from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
 
@@ -21,7 +22,10 @@ from lake.tables import TABLES
 def status(lake: Lake, study: Study) -> dict[str, Any]:
     """The state of every table of a study; ConflictError when the lake holds another study under its name."""
     inventory = take_inventory(lake, study)
-    tables = [_table_status(inventory, study, table) for table in TABLES]
+    planned: dict[str, set[Partition]] = {table: set() for table in TABLES}
+    for partition in (p for units in inventory.units.values() for unit in units for p in unit.partitions):
+        planned[partition.table].add(partition)
+    tables = [_table_status(inventory, study, table, planned[table]) for table in TABLES]
     failed = [p for p, facts in inventory.facts.items() if facts.n_failed]
     return {
         "study": study.name,
@@ -65,8 +69,7 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:,.1f} TB"
 
 
-def _table_status(inventory: Inventory, study: Study, table: str) -> dict[str, Any]:
-    planned = {p for units in inventory.units.values() for unit in units for p in unit.partitions if p.table == table}
+def _table_status(inventory: Inventory, study: Study, table: str, planned: set[Partition]) -> dict[str, Any]:
     present = planned & inventory.files.keys()
     stored = sum(inventory.files[p].size for p in present)
     seconds = sum(inventory.predicted_seconds(b.NAME, study) for b in BUILDERS if b.BUILDS[-1] == table)

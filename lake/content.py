@@ -8,7 +8,6 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 
 def content_hash(table: pa.Table) -> str:
@@ -21,6 +20,8 @@ def content_hash(table: pa.Table) -> str:
 
 
 def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
+    import pyarrow.compute as pc  # 40 ms that a look at a lake can spare
+
     digest.update(f"{len(array)},{array.null_count};".encode())
     if array.null_count:
         digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())

@@ -7,13 +7,11 @@ checksums and a page index are written too: pyarrow can check the first, the Hub
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake.content import content_hash
@@ -24,7 +22,7 @@ from lake.tables import FORMAT
 
 SEAL_KEY = b"lake.seal"
 _UNSEALED = b"0" * 64
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _BATCH, _BATCH_OF_LISTS = 65_536, 256
 """Rows that are unpacked at a time: of numbers and words, and of tables that hold lists or bytes."""
 ROOM, RATIO = 200_000_000, 200
@@ -148,6 +146,8 @@ def read_rows(source: Path | BinaryIO, columns: list[str] | None = None) -> pa.T
 
 def _longest(words: pa.StringArray) -> int:
     """Bytes of the longest of some words."""
+    import pyarrow.compute as pc  # 40 ms that a look at a lake can spare
+
     return pc.max(pc.binary_length(words)).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -193,21 +193,17 @@ def _find_seal(file: BinaryIO) -> tuple[int, bytes | None]:
 
 
 def _digest(file: BinaryIO, position: int) -> bytes:
-    digest = hashlib.sha256()
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
     file.seek(0)
-    for chunk in _chunks(file, position):
-        digest.update(chunk)
+    left = position
+    while left and (n := file.readinto(buffer[: min(_CHUNK, left)])):  # pyright: ignore[reportAttributeAccessIssue]
+        digest.update(buffer[:n])
+        left -= n
     digest.update(_UNSEALED)
     file.seek(position + len(_UNSEALED))
-    for chunk in _chunks(file):
-        digest.update(chunk)
+    while n := file.readinto(buffer):  # pyright: ignore[reportAttributeAccessIssue]
+        digest.update(buffer[:n])
     return digest.hexdigest().encode()
-
-
-def _chunks(file: BinaryIO, limit: int | None = None) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK if limit is None else min(_CHUNK, limit)):
-        yield chunk
-        limit = None if limit is None else limit - len(chunk)
 
 
 def _first_line(error: Exception) -> str:

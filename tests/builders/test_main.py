@@ -180,3 +180,20 @@ except SystemExit as end:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=path.parent)
     assert "nothing to do" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_look_at_a_lake_imports_only_what_reads_it(lake, study_file):
+    """DuckDB, fsspec and what computes take longer to import than 4,700 footers to read."""
+    path = study_file(dataset={"source": "digits", "n_train": 200, "n_test": 100})
+    code = """
+import runpy, sys
+try:
+    runpy.run_module("builders", run_name="__main__")
+except SystemExit as end:
+    print(end.code, sorted({"torch", "numba", "sklearn", "duckdb", "fsspec", "asyncio", "pyarrow.compute"} & set(sys.modules)))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(builders.__file__).parents[1])}
+    asked = [sys.executable, "-c", code, "status", "--study", str(path), "--lake", str(lake.root)]
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment, cwd=path.parent)
+    assert "masks" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 []"
