@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,13 @@ class Cluster:
         return self.asked or self._has("CPU") or 1
 
     def __enter__(self) -> "Cluster":
-        try:
+        with ExitStack() as stack:
+            stack.push(self.__exit__)
             if self.beacon:
                 self.beacon.parent.mkdir(parents=True, exist_ok=True)
                 self.beacon.touch()
             self._ask_every_node()
-        except BaseException:
-            self.__exit__()
-            raise
+            stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
