@@ -5,7 +5,9 @@ compares content hashes and contracts, and asks the builders to derive masks and
 by entry points (group `datamodels_lake.checks`), so that the lake need not know who fills it.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -34,6 +36,9 @@ class Problem:
         return f"{path}: {self.what}. {self.advice}"
 
 
+THREADS = min(8, os.cpu_count() or 1)
+"""Files that are checked at once."""
+
 SET_ASIDE = "Set it aside with `make verify QUARANTINE=1`, then `make build-missing` makes it anew"
 
 
@@ -44,18 +49,23 @@ def verify(lake: Lake, deep: bool = False, tell: Callable[[str, int], None] = la
     """
     if not lake.files.there():
         raise UsageError(f"there is no lake in {lake.root}: `make build-missing` makes one, LAKE=... names another")
-    problems, facts = [], {}
-    for path, stat in lake.files.list().items():
-        tell(path, stat.size)
-        partition = parse_path(path)
-        if partition is None:
-            problems += [Problem(path, *_foreign(lake, path))] if path.split("/")[0] in TABLES else []
-            continue
-        found = _check_file(lake, partition, deep)
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
-            facts[partition] = found
+    problems, facts, listed = [], {}, lake.files.list()
+    partitions = {path: parse_path(path) for path in listed}
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
+        checked = {}
+        for path, partition in partitions.items():
+            tell(path, listed[path].size)
+            if partition is not None:
+                checked[partition] = pool.submit(_check_file, lake, partition, deep)
+            elif path.split("/")[0] in TABLES:
+                problems.append(Problem(path, *_foreign(lake, path)))
+        for partition, check in checked.items():
+            found = check.result()
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                facts[partition] = found
+    problems.sort(key=lambda problem: problem.path)
     problems += _mixed_fingerprints(facts)
     return problems + (list(_deep_checks(lake, facts)) if deep else [])
 

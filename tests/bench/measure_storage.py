@@ -1,5 +1,6 @@
 """Storage: bytes a mask against the entropy bound, bytes a margin against 16 bit, and `status` on a very large lake."""
 
+import hashlib
 import math
 import shutil
 import subprocess
@@ -9,12 +10,13 @@ import time
 from pathlib import Path
 
 from bench_lake import digits_lake
-from timing import Row, faster
+from timing import Row, faster, in_turns
 
 from builders import datasets, study
 from lake.parquet import Facts, write
 from lake.partition import Partition
 from lake.tables import TABLES
+from lake.verify import verify
 
 FILES = 4_700
 """Partitions of a paper-sized lake: 300,000 models in partitions of 256, four tables."""
@@ -111,8 +113,24 @@ def _large_lake(root: Path) -> None:
             write(empty, TABLES[table], Facts(table, "digits", "fit", i, print_, identity, seconds=4.0), path)
 
 
+def verify_vs_sha256() -> Row:
+    """Wall seconds of `verify` on a lake against SHA-256 over the same files in one thread; the goal is 0.8."""
+    lake = digits_lake()
+    paths = [lake.root / path for path in lake.files.list() if path.endswith(".parquet")]
+
+    def hashes() -> None:
+        for path in paths:
+            with path.open("rb") as source:
+                hashlib.file_digest(source, "sha256").hexdigest()
+
+    ours, peer = in_turns(lambda: verify(lake), hashes, clock=time.perf_counter)
+    size = sum(path.stat().st_size for path in paths)
+    return faster(ours, peer, "hashlib", "seconds", note=f"{len(paths)} files, {size / 1e6:.0f} MB")
+
+
 BENCHES = {
     "mask_bytes_vs_entropy": mask_bytes_vs_entropy,
     "margin_bytes_vs_16_bit": margin_bytes_vs_16_bit,
     "status_4700_partitions": status_4700_partitions,
+    "verify_vs_sha256": verify_vs_sha256,
 }

@@ -9,15 +9,17 @@ Row = dict[str, Any]
 """One line of the bench: ours, peer, peer_name, ratio, unit, and optional notes."""
 
 
-def in_turns(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5) -> tuple[float, float]:
-    """Median CPU seconds of each, after one call of both that is not counted."""
+def in_turns(
+    ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5, clock: Callable[[], float] = time.process_time
+) -> tuple[float, float]:
+    """Median CPU seconds of each, after one call of both that is not counted; other seconds by another clock."""
     ours(), peer()
     spent: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for work, times in zip((ours, peer), spent, strict=True):
-            start = time.process_time()
+            start = clock()
             work()
-            times.append(time.process_time() - start)
+            times.append(clock() - start)
     return statistics.median(spent[0]), statistics.median(spent[1])
 
 

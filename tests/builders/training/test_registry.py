@@ -100,7 +100,9 @@ def test_every_shipped_algorithm_has_a_prior():
     assert all(seconds > 0 for seconds in PRIOR_SECONDS.values())
 
 
-@pytest.mark.parametrize("name", MODULES.keys() - {"resnet9", "resnet9-fast", "module"})  # which take no images of 8 pixels
+@pytest.mark.parametrize(
+    "name", sorted(MODULES.keys() - {"resnet9", "resnet9-fast", "module"})
+)  # which take no images of 8 pixels
 def test_every_shipped_algorithm_trains(name, data):
     train = Algorithm.model_validate({"name": name}).prepare(data)
     masks = np.random.default_rng(0).random((2, 60)) < 0.7
