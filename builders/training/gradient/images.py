@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from builders.training.gradient.words import below
 from builders.training.interface import Data
@@ -95,7 +94,9 @@ def _padded(raw: Tensor, pad: int, reflect: bool, fill: Tensor) -> Tensor:
     if not pad:
         return raw
     if reflect:
-        return F.pad(raw.permute(0, 3, 1, 2).float(), (pad,) * 4, "reflect").to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        side = raw.shape[1]
+        places = torch.cat([torch.arange(pad, 0, -1), torch.arange(side), torch.arange(side - 2, side - 2 - pad, -1)])
+        return raw[:, places.to(raw.device)][:, :, places.to(raw.device)]
     n, side, _, channels = raw.shape
     padded = fill.expand(n, side + 2 * pad, side + 2 * pad, channels).clone()
     padded[:, pad : pad + side, pad : pad + side] = raw

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from builders import counter
 from builders.training.gradient import images
 from builders.training.gradient.images import Pixels
-from builders.training.gradient.models import Experiment, Models
+from builders.training.gradient.models import Experiment, Loss, Models
 from builders.training.gradient.tables import Rounds, rates, upload, visits
 from builders.training.interface import Group
 
@@ -31,6 +31,8 @@ class Setting:
     """What all lanes share: the experiment, the data on the device, and how it is gone through."""
 
     experiment: Experiment
+    module: nn.Module
+    """The network on the device, called with the tensors of one model after another."""
     rounds: Rounds
     train: Pixels
     test: Pixels
@@ -62,9 +64,9 @@ class Plan:
 class Lane:
     """`plan.fused` models at a time. Invariant: buffers keep their addresses, which a captured graph knows."""
 
-    def __init__(self, setting: Setting, plan: Plan) -> None:
+    def __init__(self, setting: Setting, plan: Plan, loss: Loss) -> None:
         self.setting, self.plan = setting, plan
-        self.models = Models(setting.experiment, plan.fused, setting.device, setting.kind, plan.compiled)
+        self.models = Models(setting.experiment, setting.module, loss, plan.fused, setting.kind)
         self.stream: Any = torch.cuda.Stream(setting.device) if setting.device != "cpu" else None
         self.examples = self.draws = self.rates = torch.empty(0)
         self.active: Tensor | None = None

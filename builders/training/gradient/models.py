@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from builders.training.gradient.rules import Rule, muon, sgd
 
+Loss = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -31,12 +33,27 @@ class Experiment:
     """Whether the loss is a batch's sum instead of its mean."""
 
 
-class Models:
-    """`n` models on a device. Invariant: every trained parameter is a view of `weights`, and its gradient one of `grads`."""
+def loss_of(experiment: Experiment, module: nn.Module) -> Loss:
+    """The loss of one model, a function of its parameters and buffers by name, a batch of images and their labels."""
 
-    def __init__(self, experiment: Experiment, n: int, device: str, kind: torch.dtype, compiled: bool = False) -> None:
-        self.experiment, self.n, self.device, self.kind = experiment, n, device, kind
-        self.module = experiment.make().to(device)
+    def loss(tensors: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        found = functional_call(module, tensors, (x,)).float()
+        reduction = "sum" if experiment.summed else "mean"
+        return F.cross_entropy(found, y, label_smoothing=experiment.label_smoothing, reduction=reduction)
+
+    return loss
+
+
+class Models:
+    """`n` models on a device, with whose tensors `module` is called.
+
+    Invariant: every trained parameter is a view of `weights`, and its gradient one of `grads`.
+    """
+
+    def __init__(self, experiment: Experiment, module: nn.Module, loss: Loss, n: int, kind: torch.dtype) -> None:
+        self.experiment, self.module, self.loss, self.n, self.kind = experiment, module, loss, n, kind
+        self.device = str(next(module.parameters()).device)
+        device = self.device
         trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         self.names = names_by_rule(experiment.rules, list(trained))
         self.spans = _spans([name for names in self.names for name in names], trained, n)
@@ -48,7 +65,6 @@ class Models:
         self.owner = self._owners()
         fixed = {k: p.detach() for k, p in self.module.named_parameters() if not p.requires_grad}
         self.fixed = {k: torch.stack([v] * n) for k, v in {**fixed, **dict(self.module.named_buffers())}.items()}
-        self.loss = torch.compile(self._loss, dynamic=False) if compiled else self._loss
         self.scales, self.good = (torch.ones(n, device=device) for _ in range(2))
 
     def _view(self, buffer: Tensor, name: str, shape: torch.Size) -> Tensor:
@@ -118,11 +134,6 @@ class Models:
 
     def _outputs(self, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(self.module, tensors, (x,))
-
-    def _loss(self, tensors: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        reduction = "sum" if self.experiment.summed else "mean"
-        found = self._outputs(tensors, x).float()
-        return F.cross_entropy(found, y, label_smoothing=self.experiment.label_smoothing, reduction=reduction)
 
     def _update(self, rates: Tensor) -> None:
         for rule, names, rate in zip(self.experiment.rules, self.names, rates, strict=True):

@@ -14,7 +14,7 @@ import torch
 from builders.training.gradient import device as devices
 from builders.training.gradient.images import resident, scale
 from builders.training.gradient.lane import Lane, Plan, Setting
-from builders.training.gradient.models import Experiment, Models
+from builders.training.gradient.models import Experiment, Models, loss_of
 from builders.training.gradient.tables import Rounds
 from builders.training.interface import Data, Group, Logits, Trainer
 from builders.training.recipes import Recipe
@@ -70,16 +70,17 @@ def prepared(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool =
     labels = torch.from_numpy(data.train_labels).to(device)
     kind = devices.precision(device)
     draws = _draws(experiment)
-    setting = Setting(experiment, rounds, train, test, labels, recipe.cutout, recipe.views, device, kind, draws)
+    module = experiment.make().to(device)
+    setting = Setting(experiment, module, rounds, train, test, labels, recipe.cutout, recipe.views, device, kind, draws)
     _try(setting, data)
     return setting
 
 
 def _train(setting: Setting, plan: Plan, lanes: list[Lane], group: Group) -> Logits:
     """Logits of a group, as many models at once as the plan says; the host waits once, at the end."""
-    if len(lanes) < plan.lanes:
-        lanes += [Lane(setting, plan) for _ in range(plan.lanes - len(lanes))]
     waiting, found = list(range(0, group.n_models, plan.fused)), []
+    if len(lanes) < (wanted := min(plan.lanes, len(waiting))):
+        lanes[:] = _lanes(setting, replace(plan, lanes=wanted))
     while waiting:
         starts, waiting = waiting[: plan.lanes], waiting[plan.lanes :]
         busy = list(zip(lanes, starts, strict=False))
@@ -98,6 +99,15 @@ def _train(setting: Setting, plan: Plan, lanes: list[Lane], group: Group) -> Log
     return Logits(*(np.concatenate([part.numpy() for part in parts])[: group.n_models] for parts in zip(*found, strict=True)))
 
 
+def _lanes(setting: Setting, plan: Plan) -> list[Lane]:
+    """Lanes that share one loss, so that it is compiled once."""
+    loss = loss_of(setting.experiment, setting.module)
+    if plan.compiled:
+        torch.compiler.reset()  # what was compiled for other networks counts against a limit on variants of one function
+        loss = torch.compile(loss, dynamic=False)
+    return [Lane(setting, plan, loss) for _ in range(plan.lanes)]
+
+
 def _plan(setting: Setting) -> Plan:
     """What is known to pay: a compiled graph and two lanes on CUDA, fusion on a CPU where the network allows it."""
     if setting.draws:
@@ -110,7 +120,7 @@ def _plan(setting: Setting) -> Plan:
 def _fuses(setting: Setting) -> bool:
     """Whether vmap takes the network through a step; one line says why not."""
     try:
-        models = Models(setting.experiment, 2, setting.device, setting.kind)
+        models = Models(setting.experiment, setting.module, loss_of(setting.experiment, setting.module), 2, setting.kind)
         x = torch.zeros(2, 2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
         models.step(x, torch.zeros(2, 2, dtype=torch.long), torch.zeros(len(setting.experiment.rules), 2))
     except Exception as error:  # vmap has many ways to refuse, and the network itself was tried before
@@ -128,6 +138,8 @@ def _draws(experiment: Experiment) -> bool:
 def _try(setting: Setting, data: Data) -> None:
     """ValueError unless the network maps images to one logit a class."""
     module: Any = setting.experiment.make().eval()
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ValueError("the network has no parameters to train")
     x = torch.zeros(2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
     try:
         with torch.no_grad():

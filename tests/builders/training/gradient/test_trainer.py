@@ -12,6 +12,7 @@ from builders import counter, datasets, margins
 from builders.study import Dataset
 from builders.training.gradient import images, lane, resnet9, trainer
 from builders.training.gradient.lane import Plan
+from builders.training.gradient.models import Models, loss_of
 from builders.training.gradient.tables import Rounds, rates, visits
 from builders.training.registry import MODULES, Algorithm
 from lake.errors import LakeError, UsageError
@@ -62,6 +63,21 @@ def test_the_recipe_is_what_plain_pytorch_makes_of_it(recipes, data, group_of):
     with torch.no_grad():
         theirs = (net(images.plain(x, 0, 20)) + net(images.plain(x, 0, 20).flip(-1))) / 2
     assert np.allclose(ours.test[0], theirs.numpy(), atol=1e-3)
+
+
+def test_gradients_that_overflow_half_precision_count_as_zero_and_halve_the_scale(recipes, data):
+    """As on a card without bfloat16: of two models one overflows, and only that one is held back."""
+    setting = trainer.prepared(resnet9.experiment(recipes["resnet9"], 3, 2), recipes["resnet9"], data)
+    both = Models(setting.experiment, setting.module, loss_of(setting.experiment, setting.module), 2, torch.float16)
+    both.reset([1, 2])
+    assert both.scales.tolist() == [2**14, 2**14]
+    both.grads.copy_(torch.where(both.owner == 0, 2.0**14, 2.0**15))
+    both.grads[torch.nonzero(both.owner == 0)[0]] = torch.inf
+    both._unscale()
+    assert both.grads[both.owner == 0].abs().max() == 0
+    assert (both.grads[both.owner == 1] == 2).all()
+    assert both.scales.tolist() == [2**13, 2**14]
+    assert both.good.tolist() == [0, 1]
 
 
 def test_randomness_is_keyed_by_init_order_and_role(recipes, data, group_of):
@@ -134,7 +150,12 @@ def test_networks_that_cannot_be_fused_are_trained_one_by_one(net, data, group_o
     [
         ({"module": "math:pi"}, "'math:pi' is a float, not callable"),
         ({"module": "builtins:dict"}, "builtins:dict returned a dict; needed is a torch.nn.Module"),
-        ({"module": "torch.nn:Flatten"}, r"the network returns \(2, 768\) for two images; needed are logits \(2, 2\)"),
+        ({"module": "torch.nn:Flatten"}, "the network has no parameters to train"),
+        ({"module": "torchvision.models:squeezenet1_0", "parameters": {"num_classes": 2}}, "does not take images"),
+        (
+            {"module": "torchvision.models:shufflenet_v2_x0_5", "parameters": {"num_classes": 3}},
+            r"the network returns \(2, 3\) for two images; needed are logits \(2, 2\)",
+        ),
         ({"module": "torch.nn:Linear", "parameters": {"in_features": 3, "out_features": 2}}, "does not take images"),
         ({"module": "torch.nn:Linear"}, "missing 2 required positional arguments"),
     ],
