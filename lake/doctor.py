@@ -8,9 +8,11 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from lake import mirror_state
 from lake.errors import CorruptError, LakeError
 from lake.partition import Partition, parse_path
 from lake.store import Lake
@@ -63,7 +65,31 @@ def _health(lake: Lake) -> tuple[list[tuple[str, str]], str]:
     size = sum(stat.size for stat in present.values())
     lines = [("lake", f"{len(present)} partition(s), {size / 1e6:,.1f} MB, {_owners(list(present))}")]
     lines += [("strangers", f"{len(foreign)} file(s) that no partition is called, first {foreign[0]!r}")] if foreign else []
+    lines += [*_mirrors(lake, present), *_leftovers(lake)]
     return lines, "make verify" if foreign else "make status" if present else "make build-missing"
+
+
+def _mirrors(lake: Lake, present: Iterable[Partition]) -> list[tuple[str, str]]:
+    """How much of the lake outlives this machine."""
+    paths = {partition.path for partition in present}
+    known = mirror_state.mirrors(lake.files.cache)
+    if not known and isinstance(lake.root, Path):
+        return [("mirror", "none: what is here is only here; `make push REPO=owner/name` keeps it elsewhere")]
+    return [
+        ("mirror", f"{len(paths & there)} of {len(paths)} partition(s) were in {name} last time")
+        for name, there in known.items()
+    ]
+
+
+def _leftovers(lake: Lake) -> list[tuple[str, str]]:
+    """What was set aside, and what writers that died left; the next build sweeps the latter."""
+    if not isinstance(lake.root, Path):
+        return []
+    kept = [path for path in (lake.root / ".quarantine").glob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in kept)
+    staged = len(list((lake.root / ".staging").glob("*.lock")))
+    lines = [("set aside", f"{len(kept)} file(s), {size / 1e6:,.1f} MB in {lake.root / '.quarantine'}: yours to delete")]
+    return [*(lines if kept else []), *([("staging", f"{staged} writer(s) at work or dead")] if staged else [])]
 
 
 def _owners(present: list[Partition]) -> str:

@@ -58,6 +58,12 @@ class Memory:
             _store(self._hash_file, self._hashes)
 
 
+def mirrors(folder: Path) -> dict[str, set[str]]:
+    """Paths that were equal here and there at the last push or pull, by mirror (`owner/name@main`)."""
+    stored = [_load(file) for file in sorted(folder.glob("mirror-*.json"))]
+    return {str(each["remote"]): {path for path, _ in _items(each.get("base"))} for each in stored if "remote" in each}
+
+
 @contextmanager
 def alone(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the mirror's lock of a lake; IncompleteError when another push or pull keeps it longer than `patience` seconds.
