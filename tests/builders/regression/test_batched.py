@@ -145,7 +145,8 @@ def test_a_dense_solution_is_found_on_all_of_the_gram(planted):
     assert_agree(ours, theirs, models.margins.std())
 
 
-@settings(max_examples=5)
+@pytest.mark.slow
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
     n_models=st.integers(20, 90),
@@ -214,7 +215,7 @@ def test_counts_on_a_device_give_the_fit_of_counts_in_memory(models):
 
 
 def test_a_processor_solves_on_masks_where_a_gram_would_be_out_of_proportion(planted, monkeypatch):
-    few, many = split(planted(30)), split(planted(300))
+    few, many = split(planted(30, n_targets=3)), split(planted(300, n_targets=3))
     assert isinstance(lasso.solver(*few), Descent)
     monkeypatch.setattr(lasso, "MOST_COLUMNS", 50)
     assert isinstance(lasso.solver(*few), Batched)
