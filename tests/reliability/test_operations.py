@@ -3,16 +3,25 @@
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fakehub import FakeHub
+from fakehub_repo import Repo
+from huggingface_hub import HfApi
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from shim import watched
 from world import content, masks
 
+from lake.content import content_hash
 from lake.errors import ConflictError, CorruptError, LakeError
+from lake.hub import Hub
+from lake.mirror import Request
+from lake.pull import pull
+from lake.push import push
 from lake.store import Lake
 from lake.verify import quarantine, verify
 
@@ -146,6 +155,57 @@ class Machine(RuleBasedStateMachine):
         assert {p: f.content for p, f in facts.items()} == whole
 
 
+class Mirrored(Machine):
+    """The same, with a mirror: nothing whole is lost there, nothing damaged gets there, nothing here is overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = FakeHub()
+        self.server.__enter__()
+        self.server.repos["tester/lake"] = Repo()
+
+    def teardown(self) -> None:
+        self.server.__exit__()
+        super().teardown()
+
+    def there(self) -> dict[str, str]:
+        """SHA-256 of the mirror's partitions."""
+        tree = self.server.repos["tester/lake"].tree
+        return {path: file.sha256 for path, file in tree.items() if path.endswith(".parquet")}
+
+    def here(self, whole: bool = False) -> dict[str, str]:
+        """SHA-256 of the lake's partitions, or of those that are whole."""
+        kept = [masks(i)[0].path for i, state in self.model.items() if state or not whole]
+        return {path: self.lake.files.sha256(path) for path in kept}
+
+    def _move(self, work) -> None:
+        hub = Hub("tester/lake", api=HfApi(endpoint=self.server.url, token="hf_x"), pause=lambda seconds: None)
+        with suppress(LakeError):  # a conflict, or a damaged file that is left
+            work(self.lake, hub, Request(), lambda line: None).finish()
+
+    @rule()
+    def push(self) -> None:
+        """`make push`."""
+        before, here = self.there(), self.here(whole=True)
+        self._move(push)
+        after = self.there()
+        assert before.keys() | here.keys() == after.keys()
+        assert all(sha in (before.get(path), here.get(path)) for path, sha in after.items())
+
+    @rule()
+    def pull(self) -> None:
+        """`make pull`."""
+        before, there = self.here(), self.there()
+        self._move(pull)
+        for index in range(5):
+            path = masks(index)[0].path
+            if path not in before and path in there:
+                held = content_hash(self.lake.read(masks(index)[0]))
+                self.model[index] = MADE if held == content(index) else OTHER
+                assert held == content(index, self.model[index])
+        assert self.here() == {**there, **before}
+
+
 class _Blind(Machine):
     """The control: a machine that forgets a flipped bit."""
 
@@ -179,6 +239,15 @@ def test_very_many_random_operations(tally):
     _explore(Machine, 5_000, 60)
     tally(acknowledged=Machine.steps)
     assert Machine.steps > 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.row("B16")
+def test_random_operations_with_a_mirror(tally):
+    Machine.steps = 0
+    _explore(Mirrored, 300, 40)
+    tally(acknowledged=Machine.steps)
+    assert Machine.steps > 500
 
 
 @pytest.mark.row("B16", control=True)
