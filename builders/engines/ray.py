@@ -44,13 +44,13 @@ def start(lake: Lake, work: Work, workers: int) -> "Cluster":
     except ImportError as error:
         raise UsageError("ENGINE=ray needs Ray: pip install 'datamodels-lake[ray]'") from error
     address = os.environ.get("RAY_ADDRESS") or "auto"
-    if not _listens(address):  # Ray itself would try for minutes
-        raise _unreachable(address, "nothing listens there")
     environment = {**ENVIRONMENT, **{name: os.environ[name] for name in PASSED if name in os.environ}}
     stop = signal.getsignal(signal.SIGTERM)
     try:
+        if address != "auto":  # where nothing listens Ray itself would try for minutes
+            socket.create_connection(_host_and_port(address), PATIENCE).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment})
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise _unreachable(address, str(error)) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray put its own in place, which ends with another exit code
@@ -64,7 +64,8 @@ class Cluster:
         self.ray, self.work, self.asked = ray, work, workers
         self.head = ray.get_runtime_context().gcs_address
         self.resources: dict[str, float] = ray.cluster_resources()
-        self.looked = self.answered = time.monotonic()
+        self.answered, self.left = time.monotonic(), threading.Event()
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
         self.beacon = lake.files.cache.absolute() / f"ray-{uuid.uuid4().hex}" if lake.files.local else None
         """A file that whoever sees the lake sees; None for an address, which every machine resolves alike."""
 
@@ -80,13 +81,15 @@ class Cluster:
                 self.beacon.parent.mkdir(parents=True, exist_ok=True)
                 self.beacon.touch()
             self._ask_every_node()
+            self.watcher.start()
             stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.beacon:
             self.beacon.unlink(missing_ok=True)
-        if self.answered == self.looked:  # else it waits for what is not there
+        self.left.set()
+        if not self._is_lost():  # else Ray waits for what is not there
             self.ray.shutdown()
 
     def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
@@ -110,21 +113,22 @@ class Cluster:
                 unit, outcome = flying.pop(reference), self._outcome(reference)
                 if outcome is not None:
                     yield unit, outcome
-            self._look_for_the_head()
+            if self._is_lost():
+                raise LakeError(
+                    f"the Ray cluster at {self.head} does not answer any more: what was built is safe; run the same command "
+                    "again when it does, or use ENGINE=local"
+                )
             time.sleep(0 if ended else LOOK)
 
-    def _look_for_the_head(self) -> None:
-        now = time.monotonic()
-        if now < self.looked + SILENCE / 10:
-            return
-        self.looked = now
-        if _listens(self.head):
-            self.answered, self.resources = now, self.ray.cluster_resources()
-        elif now > self.answered + SILENCE:
-            raise LakeError(
-                f"the Ray cluster at {self.head} does not answer any more: what was built is safe; run the same command again "
-                "when it does, or use ENGINE=local"
-            )
+    def _watch(self) -> None:
+        """Ask for the cluster's resources now and then; in a thread, since a question to a head that dies can hang."""
+        while not self.left.wait(SILENCE / 10):
+            with suppress(OSError, RuntimeError, self.ray.exceptions.RayError):
+                socket.create_connection(_host_and_port(self.head), PATIENCE).close()
+                self.resources, self.answered = self.ray.cluster_resources(), time.monotonic()
+
+    def _is_lost(self) -> bool:
+        return time.monotonic() > self.answered + SILENCE
 
     def _has(self, resource: str) -> int:
         return int(self.resources.get(resource, 0))
@@ -171,15 +175,9 @@ def _blindness(beacon: Path | None) -> str:
     )
 
 
-def _listens(address: str) -> bool:
-    """Whether anything listens at host:port; True for an address of another form."""
+def _host_and_port(address: str) -> tuple[str, int]:
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return True
-    with suppress(OSError):
-        socket.create_connection((host, int(port)), PATIENCE).close()
-        return True
-    return False
+    return host.strip("[]"), int(port)
 
 
 def _unreachable(address: str, why: str) -> LakeError:

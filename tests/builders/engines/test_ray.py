@@ -27,9 +27,16 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(command, lake, study_fi
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     ended = command("builders", "build-missing", "--study", study_file(), "--lake", lake.root, "--engine", "ray")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert f"no Ray cluster at 127.0.0.1:{port} (" in ended.err
+    assert f"no Ray cluster at 127.0.0.1:{port} ([Errno 111] Connection refused)" in ended.err
     assert "Nothing was built: start one with `ray start --head`" in ended.err
     assert not lake.present("masks")
+
+
+def test_an_address_that_is_none_is_told_in_one_line(command, lake, study_file, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere")
+    ended = command("builders", "build-missing", "--study", study_file(), "--lake", lake.root, "--engine", "ray")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "no Ray cluster at somewhere (" in ended.err
 
 
 def test_a_worker_that_does_not_see_the_lake_builds_nothing_and_a_late_one_neither(tmp_path):
@@ -138,11 +145,12 @@ def test_units_have_a_gpu_each_and_a_lost_cluster_is_told_in_one_line(slow_study
     assert lake.present("margins")  # the second began when the first was done, though there are two CPUs
     assert {mark.card for mark in slow_study.began()} == {"0"}
     slow_study.take(1_000)
+    address = cluster.address
     cluster.head_node.kill_gcs_server(check_alive=False)
     _, err = process.communicate()
     cluster.shutdown()
     assert process.returncode == 1
-    assert f"error: the Ray cluster at {cluster.address} does not answer any more: what was built is safe" in err
+    assert f"error: the Ray cluster at {address} does not answer any more: what was built is safe" in err
     assert "Traceback" not in err
     slow_study.finish(lake)
     assert contents(lake) == contents(alone)
