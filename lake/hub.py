@@ -162,7 +162,7 @@ class Hub:
             meaning = self._meaning(error, pause)
             if meaning is None:
                 raise
-            raise meaning from error
+            raise meaning from None  # what the client raised may quote the token, and a trace shows its causes
 
     def _meaning(self, error: BaseException, pause: float) -> Exception | None:
         """What an exception of the client stands for; None for a bug or a trouble of this machine."""
