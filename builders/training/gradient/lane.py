@@ -72,7 +72,7 @@ class Lane:
         self.active: Tensor | None = None
         self.at = torch.zeros(1, dtype=torch.long, device=setting.device)
         self.graph: Any = None
-        self.left = 0
+        self.steps = self.left = 0
         if self.stream is not None:  # what was allocated and filled so far was so on another stream
             torch.cuda.synchronize(setting.device)
 
@@ -84,7 +84,8 @@ class Lane:
         """Make the models of `group`, exactly as many as the lane holds, ready for their first step."""
         found = [visits(self.setting.rounds, group, k, self.setting.device) for k in range(group.n_models)]
         steps = [len(examples) for examples, _ in found]
-        self.left, even = max(steps), len(set(steps)) == 1
+        self.steps = self.left = max(steps)
+        even = len(set(steps)) == 1
         self._put("examples", torch.stack([_lengthened(examples, self.left) for examples, _ in found], 1))
         self._put("draws", torch.stack([_lengthened(draws, self.left) for _, draws in found], 1))
         self._put("rates", self._rates(steps))
@@ -123,7 +124,7 @@ class Lane:
 
     def _warm_up_or_capture(self) -> None:
         """The first steps run as they are, which lets libraries choose their kernels; then the step is captured."""
-        if len(self.examples) - self.left <= 3:
+        if self.steps - self.left <= 3:
             self._step()
             return
         self.graph = torch.cuda.CUDAGraph()
@@ -141,10 +142,10 @@ class Lane:
         return upload(table, self.setting.device)
 
     def _put(self, name: str, table: Tensor) -> None:
-        """Set a table in place if it has the shape of the one before; otherwise the graph is captured again."""
+        """Set a table's first rows in place where it has room for them; otherwise a captured graph no longer holds."""
         old = getattr(self, name)
-        if old.shape == table.shape:
-            old.copy_(table)
+        if old.shape[1:] == table.shape[1:] and len(old) >= len(table):
+            old[: len(table)].copy_(table)
         else:
             setattr(self, name, table)
             self.graph = None

@@ -43,6 +43,13 @@ def test_models_fused_by_vmap_are_those_of_a_loop(name, recipes, data, group_of)
     assert np.allclose(fused.train, loop.train, atol=2e-3)
 
 
+def test_a_lane_that_trained_longer_and_shorter_models_before_trains_the_same(recipes, data, group_of):
+    train, fresh = (prepare("small-cnn", recipes["small-cnn"], data, Plan()) for _ in range(2))
+    for sizes in ((20,), (39,), (15,)):
+        found = train(group_of(1, sizes=sizes))
+    assert np.array_equal(found.test, fresh(group_of(1, sizes=(15,))).test)
+
+
 def test_the_recipe_is_what_plain_pytorch_makes_of_it(recipes, data, group_of):
     """A reference with a module, torch.optim.SGD and its own batches: weights, order, views, rates, smoothing, statistics."""
     recipe, group = recipes["resnet9"], group_of(1)
