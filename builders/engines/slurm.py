@@ -87,7 +87,7 @@ class Queue:
         self.workers = max(1, workers)
         self.folder = lake.files.cache.absolute() / "slurm" / uuid.uuid4().hex[:12]
         self.jobs: list[Any] = []
-        """Submitted and not known to have ended."""
+        """Submitted and not known to have ended; a job may still be ending when all of its units are in the lake."""
         self.packs: dict[str, list[Unit]] = {}
         """Units of each job, by its id."""
         self.gone: dict[str, float] = {}
@@ -147,6 +147,7 @@ class Queue:
             slurm_array_parallelism=max(1, self.asked // len(arrays)) if self.asked and arrays else self.largest,
             slurm_additional_parameters={"requeue": True},
         )
+        before = len(self.jobs)
         for array in arrays:
             work = [Pack(address(self.lake), self.work, us, list(map(window.seconds, us)), until) for us in array]
             try:
@@ -158,7 +159,7 @@ class Queue:
                 ) from error
             self.jobs += jobs
             self.packs |= {job.job_id: units for job, units in zip(jobs, array, strict=True)}
-        return [(unit, job) for job in self.jobs for unit in self.packs[job.job_id]]
+        return [(unit, job) for job in self.jobs[before:] for unit in self.packs[job.job_id]]
 
     def _ended(self) -> dict[str, dict[Unit, Any]]:
         """Jobs that are over, by id, with the outcomes that are known; of a job that died, it stands for its first unit."""

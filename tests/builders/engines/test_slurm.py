@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import loop
 from builders.engines import slurm
 from builders.engines.slurm import PACK, Queue, pack
 from builders.unit import Unit
@@ -75,6 +76,21 @@ def test_a_real_slurm_builds_what_one_process_does(slurm, built, lake, small, bu
     assert (report.failures, report.left, report.models) == ([], 0, 64)
     assert contents(lake) == contents(built)
     assert not list((lake.root / ".lake" / "slurm").iterdir())
+
+
+@pytest.mark.slow
+def test_jobs_that_end_late_are_not_counted_twice(built, lake, small, build_missing, contents, monkeypatch, quick):
+    class Late(Queue):
+        def _ended(self) -> dict:
+            return {}
+
+    monkeypatch.setattr(loop, "QUICK_SECONDS", 0.0)  # every table by jobs, one after another
+    monkeypatch.setattr(slurm, "PACK", PACK)
+    monkeypatch.setattr(slurm, "start", lambda lake, work, workers: Late(lake, work, workers, "local", 3))
+    report = build_missing(lake, small, engine="slurm", workers=2)
+    assert (report.failures, report.left, report.models) == ([], 0, 64)
+    assert sum(report.added.values()) == len(contents(built))
+    assert contents(lake) == contents(built)
 
 
 @pytest.mark.slow
