@@ -172,7 +172,8 @@ def resealed(text: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
-def _every_cache(lake: Lake, n_random: int, tally) -> None:
+def _every_cache(lake: Lake, n_random: int, tally) -> int:
+    """How many texts were tried."""
     for index in (0, 1):
         lake.publish(*masks(index))
     expected = {p.path: f.content for p, f in lake.facts(lake.present("masks")).items()}
@@ -185,17 +186,18 @@ def _every_cache(lake: Lake, n_random: int, tally) -> None:
                 assert found == expected
             assert verify(lake) == []
             tally(bad_tried=1, refused=found == expected)
+    return 2 * len(texts(b"footers" * 9, n_random))
 
 
 @pytest.mark.row("B5")
 def test_a_cache_of_anything_is_made_anew(lake, tally):
-    _every_cache(lake, 60, tally)
+    assert _every_cache(lake, 60, tally) > 120
 
 
 @pytest.mark.slow
 @pytest.mark.row("B5")
 def test_a_cache_of_two_thousand_mutations_is_made_anew(lake, tally):
-    _every_cache(lake, 2_000, tally)
+    assert _every_cache(lake, 2_000, tally) > 4_000
 
 
 @pytest.mark.row("B5", control=True)
