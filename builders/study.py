@@ -90,13 +90,13 @@ class Dataset(_Strict, frozen=True):
 class Removals(_Strict, frozen=True):
     """Counterfactuals: sets to take away from the whole training set, and how often to train without them."""
 
-    targets: int = Field(0, ge=0, le=1_000_000)
+    targets: int = Field(default=0, ge=0, le=1_000_000)
     """Test targets to check, chosen by seed; 0: none."""
-    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20, 40), min_length=1)
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(5, 10, 20, 40), min_length=1)
     """How many training examples to remove."""
     methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = REMOVALS
     """Which to remove, beside random ones of the same number (builders/orders.py); `scores:NAME`: by imported scores."""
-    repeats: int = Field(3, ge=1, le=1_000)
+    repeats: int = Field(default=3, ge=1, le=1_000)
     """Coupled models trained without each set of the datamodel's, and on everything; sets of other methods have one."""
     transfer: tuple[Algorithm, ...] = ()
     """Other learning algorithms to retrain with on the same sets."""
@@ -112,15 +112,17 @@ class Removals(_Strict, frozen=True):
 class Support(_Strict, frozen=True):
     """Data support: the smallest set whose removal, or relabelling, flips a target (builders/supports.py)."""
 
-    targets: int = Field(0, ge=0, le=1_000_000)
+    targets: int = Field(default=0, ge=0, le=1_000_000)
     """Test targets to search for, chosen by seed as for removals; 0: none."""
-    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(("datamodel", "smoothed", "features"), min_length=1)
+    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(
+        default=("datamodel", "smoothed", "features"), min_length=1
+    )
     """Orders in which examples are taken (builders/orders.py)."""
-    repeats: int = Field(2, ge=1, le=1_000)
+    repeats: int = Field(default=2, ge=1, le=1_000)
     """Coupled models that try a set; it flips the target when their mean margin is below 0."""
-    confirmations: int = Field(4, ge=1, le=1_000)
+    confirmations: int = Field(default=4, ge=1, le=1_000)
     """Further ones that confirm the smallest set found."""
-    most: float = Field(0.25, gt=0, lt=1)
+    most: float = Field(default=0.25, gt=0, lt=1)
     """Largest set that is tried, as a share of the training examples."""
 
     @model_validator(mode="after")
