@@ -72,6 +72,7 @@ def test_the_token_is_in_what_the_hub_says(lake, server, hub_of):
 
 
 @pytest.mark.row("B12")
+@pytest.mark.slow
 def test_the_command_line_keeps_the_token_to_itself(lake, server, tmp_path, rows_of, facts_of, tally):
     partition = Partition("masks", "half", "fit", 0)
     lake.publish(partition, rows_of(partition), facts_of(partition))

@@ -159,6 +159,7 @@ def test_a_footer_that_claims_a_trillion_rows_is_refused_at_once(lake, tally):
 
 
 @pytest.mark.row("B13")
+@pytest.mark.slow
 def test_very_many_row_groups_and_deep_nesting_are_refused(lake, tally):
     partition = NAMES["masks"]
     path = lake.root / partition.path

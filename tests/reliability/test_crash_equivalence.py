@@ -118,15 +118,22 @@ def test_builds_on_ray_that_are_killed_end_in_the_undisturbed_lake(tmp_path, und
 LOCAL = [("--workers", 2), ("--workers", 1), ("--workers", 2, "--shard", "1/2"), ("--workers", 1, "--shard", "2/2")]
 
 
+def wait_for(lake: Lake, n_files: int, process) -> None:
+    """Until so many partitions are there, or the process has ended: kills by the clock may all come before the first."""
+    while process.poll() is None and len(list(lake.root.glob("*/*/*.parquet"))) < n_files:
+        time.sleep(0.02)
+
+
 def killed_for_real(folder: Path, undisturbed: dict[str, str], ways: list[tuple], n_lakes: int, tally) -> int:
     """Build so many lakes, each four times killed, in ways drawn by chance, and then to the end; how many were killed."""
-    rng, study, kills = random.Random(7), small_toml(folder), 0
+    rng, study, kills, acknowledged = random.Random(7), small_toml(folder), 0, 0
     for number in range(n_lakes):
         lake = Lake(folder / f"lake{number}")
         command = ("-m", "builders", "build-missing", "--study", study, "--lake", lake.root)
         for turn, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)):
             process = start(*command, *(rng.choice(ways) if turn else ways[0]), cwd=ROOT)
-            time.sleep(rng.uniform(1, 6))
+            wait_for(lake, rng.randint(0, 4 * turn + 3), process)
+            time.sleep(rng.uniform(0, 0.3))
             if process.poll() is None:
                 process.send_signal(how)
                 kills += 1
@@ -134,10 +141,11 @@ def killed_for_real(folder: Path, undisturbed: dict[str, str], ways: list[tuple]
             assert process.returncode in (0, 5, -how, 128 + how), err  # 5: the other shard is not there yet
             found = stored(lake) if lake.root.exists() else {}
             assert found.items() <= undisturbed.items()
-            tally(acknowledged=len(found))
+            acknowledged += len(found)
         process = start(*command, "--workers", 2, cwd=ROOT)
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         assert stored(lake) == undisturbed
-    tally(kills=kills)
+    tally(kills=kills, acknowledged=acknowledged)
+    assert acknowledged >= 5 * n_lakes
     return kills

@@ -75,7 +75,7 @@ def prepare(data):
 
 @pytest.mark.row("R5")
 @pytest.mark.case(38)
-@pytest.mark.limit(170)
+@pytest.mark.slow
 def test_a_unit_that_finds_no_memory_is_named_and_the_rest_is_built(tmp_path, tally):
     (tmp_path / "hungry.py").write_text(TOO_MUCH)
     (tmp_path / "hungry").touch()
@@ -216,6 +216,7 @@ YEARS = 10 * 365 * 86_400
 
 @pytest.mark.row("R10")
 @pytest.mark.case(32)
+@pytest.mark.xdist_group("undisturbed")
 def test_clocks_and_times_of_files_decide_nothing(tmp_path, undisturbed, monkeypatch, tally):
     rng, lake = random.Random(0), Lake(tmp_path / "lake")
     real = time.time
@@ -261,6 +262,7 @@ def test_no_module_asks_what_time_it_is():
 
 @pytest.mark.row("R7")
 @pytest.mark.case(36, 37)
+@pytest.mark.xdist_group("undisturbed")
 def test_what_was_pushed_is_enough_when_the_machine_is_gone(tmp_path, undisturbed, monkeypatch, tally):
     """`here` is lost with half a build that was pushed and more that was not; the next machine knows no name of a run."""
     from fakehub import FakeHub
@@ -294,6 +296,7 @@ def test_what_was_pushed_is_enough_when_the_machine_is_gone(tmp_path, undisturbe
 
 
 @pytest.mark.row("R7", control=True)
+@pytest.mark.slow
 def test_what_was_not_pushed_is_lost_with_the_machine(tmp_path, undisturbed):
     here = Lake(tmp_path / "here")
     build(here, small())

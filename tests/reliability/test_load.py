@@ -148,6 +148,7 @@ def test_writers_and_readers_for_ten_minutes(lake, tally):
 
 
 @pytest.mark.row("L2", control=True)
+@pytest.mark.slow
 def test_readers_notice_writers_to_the_final_name(lake):
     _, _, errors = crowd(lake.root, ["write_straight"] * 2, 20)
     assert errors
@@ -170,7 +171,7 @@ def index_of(lake: Lake, n_files: int) -> list[bytes]:
 
 @pytest.mark.row("L3")
 def test_the_footer_cache_is_made_anew_equal_by_byte(lake):
-    first, second = index_of(lake, 400)
+    first, second = index_of(lake, 200)
     assert first == second
 
 
@@ -221,7 +222,7 @@ def grown(lake: Lake, rounds: int, settled: int, keep: list | None = None) -> tu
 
 @pytest.mark.row("L4")
 def test_rounds_leave_nothing_behind(lake):
-    share, files = grown(lake, 61, 31)
+    share, files = grown(lake, 31, 11)
     assert share < 0.1
     assert files <= 0
 
@@ -236,6 +237,7 @@ def test_2000_rounds_leave_nothing_behind(lake, tally):
 
 
 @pytest.mark.row("L4", control=True)
+@pytest.mark.slow
 def test_rounds_that_keep_something_are_seen_to(lake):
     kept = []
     share, files = grown(lake, 61, 11, kept)

@@ -62,6 +62,7 @@ class Machine(RuleBasedStateMachine):
     @rule(index=NAMES)
     def append_other_rows(self, index: int) -> None:
         """Another program's rows under the name."""
+        Machine.steps += 1
         there = self.model.get(index, "absent")
         if there in (OTHER, "absent"):
             assert self.lake.publish(*masks(index, OTHER)).new is (there == "absent")
@@ -73,6 +74,7 @@ class Machine(RuleBasedStateMachine):
     @rule(index=NAMES, nth=st.integers(1, 60))
     def killed_append(self, index: int, nth: int) -> None:
         """A kill at the nth call: the folder stays as it was at that moment."""
+        Machine.steps += 1
         seen, aside = [], self.lake.root.with_name("at-the-kill")
 
         def before(call: str, path: Path) -> None:
@@ -229,7 +231,7 @@ def test_random_operations_leave_lake_and_model_in_agreement(tally):
     Machine.steps = 0
     _explore(Machine, 25, 25)
     tally(acknowledged=Machine.steps)
-    assert Machine.steps >= 15  # publishes tried; 25 and 37 were seen, by where the tests lie
+    assert Machine.steps >= 15  # publishes tried; how many is a matter of where the tests lie
 
 
 @pytest.mark.slow

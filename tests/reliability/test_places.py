@@ -116,7 +116,8 @@ PLACES = {
 
 
 @pytest.mark.row("R19")
-@pytest.mark.parametrize("place", ["ASCII", *(pytest.param(p, marks=pytest.mark.slow) for p in PLACES if p != "ASCII")])
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
 def test_a_lake_is_built_asked_and_checked_anywhere(tmp_path, place, tally):
     folder = tmp_path / "\u00e9t\u00e9 o'b [1] %2F"
     folder.mkdir()
