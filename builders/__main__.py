@@ -64,9 +64,7 @@ def build_missing(
     chosen, target = study.load(study_name, models=models), Lake(lake)
     if mirror and engine != "local":
         raise UsageError(f"--mirror is for machines that share nothing else: with --engine {engine} build first, then push")
-    options = loop.Options(
-        workers or (cores() if engine == "local" else 0), seconds_of(budget), shard_of(shard), engine=engine
-    )
+    options = loop.Options(workers or (cores() if engine == "local" else 0), seconds_of(budget), shard_of(shard), engine=engine)
     if dry_run:
         _print_plan(target, chosen, max(1, options.workers))
         return

@@ -62,9 +62,7 @@ def train_rows(
 ) -> pa.Table:
     """Train the models of `group` and return their rows; `ids`, `mask_of` and `repeats` [n_models] are columns as they are."""
     data, train = _trainer(study)
-    outcomes = [
-        train_group(train, group.take(np.arange(a, min(a + GROUP, len(ids)))), data) for a in range(0, len(ids), GROUP)
-    ]
+    outcomes = [train_group(train, group.take(np.arange(a, min(a + GROUP, len(ids)))), data) for a in range(0, len(ids), GROUP)]
     logits = Logits(np.concatenate([o[0].train for o in outcomes]), np.concatenate([o[0].test for o in outcomes]))
     status = np.concatenate([o[1] for o in outcomes])
     if (status == "failed").all():

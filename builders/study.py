@@ -26,6 +26,8 @@ ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
 REMOVALS = ("datamodel", "smoothed", "difference", "pixels", "features", "opponents", "unrelated")
 """What a counterfactual may remove (builders/orders.py)."""
 _METHOD = f"^({'|'.join(REMOVALS)}|scores:[a-z][a-z0-9-]*)$"
+SEARCHED = ("datamodel", "smoothed", "features")
+"""Orders in which a data support is searched unless a study says otherwise."""
 
 
 class _Strict(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -114,9 +116,7 @@ class Support(_Strict, frozen=True):
 
     targets: int = Field(default=0, ge=0, le=1_000_000)
     """Test targets to search for, chosen by seed as for removals; 0: none."""
-    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(
-        default=("datamodel", "smoothed", "features"), min_length=1
-    )
+    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(default=SEARCHED, min_length=1)
     """Orders in which examples are taken (builders/orders.py)."""
     repeats: int = Field(default=2, ge=1, le=1_000)
     """Coupled models that try a set; it flips the target when their mean margin is below 0."""
