@@ -3,28 +3,31 @@
 Each table is a configuration with explicit files, because readers otherwise guess splits from names and mix tables; its
 features are declared, so that a column which only newer files have is NULL in the older ones. Counts are left out: a card
 that states them goes stale with the next push, and `datasets` then refuses to load. What people wrote into the card outside
-the marked part, and their own keys of its header, stay; so do studies that only another machine knows.
+the marked part, and their own keys of its header, stay; so do studies that only another machine knows, and what a machine with
+all of a study's partitions said of it. Pictures and the catalog are pushed with the card, when a key in it changes.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import yaml
 from huggingface_hub import CommitOperationAdd
 
+from lake import shared_catalog, showcase
 from lake.dictionary import markdown
 from lake.hub import TRIES, Entry, Hub, Unsure
 from lake.mirror_state import Memory
-from lake.parquet import Facts
 from lake.partition import Partition, parse_path
 from lake.store import Lake
 from lake.tables import TABLES
 
 FILE = "README.md"
 START, END = "<!-- lake: made by `make push`; write above or below this part -->", "<!-- /lake -->"
+_PICTURE = re.compile(r"<!-- picture: (?P<path>\S+) (?P<key>\w+) -->")
+_CATALOG = re.compile(r"<!-- catalog: \w+ -->")
 _STUDY = re.compile(r"<!-- study: (?P<name>[a-z0-9-]+) -->\n(?P<text>.*?)\n<!-- /study -->", re.DOTALL)
 
 _BODY = """{start}
@@ -36,11 +39,18 @@ from datasets import load_dataset
 margins = load_dataset("{repo}", "margins", split="train")  # one split: roles and halves are columns
 ```
 
-Without installing anything but DuckDB (1.3 or newer, with its httpfs extension):
+Without installing anything but DuckDB (1.3 or newer, which fetches its httpfs extension by itself):
 
 ```sql
 select status, count(*) from 'hf://datasets/{repo}/margins/*/*.parquet' group by status;
+
+attach 'https://huggingface.co/datasets/{repo}/resolve/main/lake.duckdb' as lake (read_only);  -- views and macros, no data
+use lake;
+select fit, lds_repeats, ceiling from fit_lds(null, 'test', null, 200) order by lds_repeats desc;
 ```
+
+(A private repo, or many requests, need `create secret (type huggingface, token '...')` first.)
+<!-- catalog: {catalog} -->
 
 With the [datamodels lake](https://arxiv.org/abs/2202.00622)'s own views, macros and queries, without pulling the files:
 
@@ -63,24 +73,31 @@ every image. The sign of a weight: positive means that including the training ex
 {end}"""
 
 
-def push(lake: Lake, hub: Hub, memory: Memory, head: str, there: Iterable[str], entry: Entry | None, say: Any) -> str:
-    """Commit the card when it lacks something; return the new head. It is merged, never overwritten, however often others
-    are faster."""
-    if not any(parse_path(path) for path in there):
+def push(
+    lake: Lake, hub: Hub, memory: Memory, head: str, there: Iterable[str], entry: Entry | None, say: Callable[[str], None]
+) -> str:
+    """Commit the card, with its pictures and the catalog, when it lacks something; return the new head.
+
+    It is merged, never overwritten, however often others are faster. `there` are the paths of the mirror.
+    """
+    paths = set(there)
+    if not any(map(parse_path, paths)):
         return head
-    there = list(there)
+    told = described(lake, paths)
     for attempt in range(TRIES):
         try:
             if attempt:
                 head = hub.head()
                 entry = hub.look(head, [FILE]).get(FILE)
             old = _read(hub, memory, head, entry)
-            new = merge(old, hub.repo, there, described(lake))
-            if new == old:
+            new = merge(old, hub.repo, paths, {n: d.shown.text for n, d in told.items() if d.whole or n not in _told(old)})
+            files = {**({FILE: new.encode()} if new != old else {}), **_beside(lake, hub.repo, told, old, new, paths)}
+            if not files:
                 return head
-            head = hub.commit([CommitOperationAdd(FILE, new.encode())], head, "Describe the tables and studies")
+            added = [CommitOperationAdd(path, data) for path, data in files.items()]
+            head = hub.commit(added, head, "Describe the tables and studies")
             memory.texts = {_blob(new): new}
-            say(f"push card            {FILE}")
+            say(f"push card            {', '.join(files)}")
             return head
         except Unsure as unsure:
             hub.wait(unsure, attempt)
@@ -94,10 +111,11 @@ def merge(old: str, repo: str, paths: Iterable[str], studies: dict[str, str]) ->
     """
     head, body = _split(old)
     partitions = [p for p in map(parse_path, paths) if p is not None]
-    known = {match["name"]: match["text"] for match in _STUDY.finditer(body)} | studies
+    known = _told(body) | studies
     names = sorted({p.value for p in partitions if TABLES[p.table].hive_key == "study"})
     told = "\n\n".join(f"<!-- study: {n} -->\n{known.get(n, f'**{n}**')}\n<!-- /study -->" for n in names)
-    made = _BODY.format(start=START, end=END, repo=repo, studies=told, tables=markdown())
+    catalog = shared_catalog.key(repo, {p.table for p in partitions})
+    made = _BODY.format(start=START, end=END, repo=repo, studies=told, tables=markdown(), catalog=catalog)
     before, found, after = body.partition(START)
     after = after.partition(END)[2] if found else ""
     text = (
@@ -106,14 +124,23 @@ def merge(old: str, repo: str, paths: Iterable[str], studies: dict[str, str]) ->
     return f"---\n{yaml.safe_dump(_header(head, partitions), sort_keys=False, allow_unicode=True)}---\n\n{text.lstrip()}"
 
 
-def described(lake: Lake) -> dict[str, str]:
-    """What each study of the lake is, by name, from the footer of one of its partitions."""
+class Described(NamedTuple):
+    """What this lake says of a study, and whether it has every partition of it that the mirror has."""
+
+    shown: showcase.Shown
+    whole: bool
+
+
+def described(lake: Lake, there: Iterable[str]) -> dict[str, Described]:
+    """What each study of the lake is, by name, from the footer of one of its partitions and from its figures."""
+    present = {table: lake.present(table) for table in TABLES}
     first: dict[str, Partition] = {}
     for table in ("masks", "margins", "fits"):
-        for partition in lake.present(table):
+        for partition in present[table]:
             first.setdefault(partition.value, partition)
-    stats = {p: stat for table in TABLES for p, stat in lake.present(table).items() if p in first.values()}
-    return {p.value: _describe(facts) for p, facts in lake.facts(stats).items()}
+    facts = lake.facts({p: present[p.table][p] for p in first.values()})
+    lacking = {p.value for p in map(parse_path, there) if p and p not in present[p.table]}
+    return {p.value: Described(showcase.show(lake, present, f), p.value not in lacking) for p, f in facts.items()}
 
 
 def features(table: str) -> list[dict[str, Any]]:
@@ -144,17 +171,20 @@ def _name(kind: pa.DataType) -> str:
     return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 
-def _describe(facts: Facts) -> str:
-    """One bullet a field of the study's identity, nested fields by dotted name."""
-    lines = [f"- {name}: `{value}`" for name, value in _flat(facts.identity)]
-    return "\n".join([f"**{facts.value}** (fingerprint `{facts.fingerprint}`)", "", *lines])
+def _told(card: str) -> dict[str, str]:
+    """What a card says of each study, by name."""
+    return {match["name"]: match["text"] for match in _STUDY.finditer(card)}
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return pairs
+def _beside(lake: Lake, repo: str, told: dict[str, Described], old: str, new: str, paths: set[str]) -> dict[str, bytes]:
+    """Files that the card `new` speaks of and the mirror lacks, or has for another key."""
+    pictures = {path: data for each in told.values() for path, data in each.shown.pictures.items()}
+    wanted = {m["path"]: m[0] for m in _PICTURE.finditer(new)}
+    files = {p: pictures[p] for p, mark in wanted.items() if p in pictures and (p not in paths or mark not in old)}
+    mark = _CATALOG.search(new)
+    if mark and (shared_catalog.FILE not in paths or mark[0] not in old):
+        files[shared_catalog.FILE] = shared_catalog.make(lake, repo, {p.table for p in map(parse_path, paths) if p})
+    return files
 
 
 def _split(card: str) -> tuple[dict[str, Any], str]:

@@ -114,13 +114,18 @@ def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyC
     files = {name: [lake.files.url(p.path) for p in found] for name, found in present.items()}
     patterns = {name: [_literal(path) for path in paths] for name, paths in files.items()}
     with naming_damage():
-        for name, spec in TABLES.items():
-            _create_view(connection, spec, patterns[name])
-        _create_partitions(connection, patterns)
-        _create_derived(connection)
+        create_views(connection, patterns)
     if locked:
         lock(connection, {path for named in (files, patterns) for paths in named.values() for path in paths})
     return connection
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, patterns: dict[str, list[str]]) -> None:
+    """Create every view and macro of the catalog; `patterns` are the files of each table, none for one that is empty."""
+    for name, spec in TABLES.items():
+        _create_view(connection, spec, patterns[name])
+    _create_partitions(connection, patterns)
+    _create_derived(connection)
 
 
 @contextmanager
@@ -168,10 +173,7 @@ def write_catalog(root: str | Path) -> Path:
         with _naming_catalog(final), duckdb.connect(str(staged)) as connection:
             folders = {name: _literal(lake.files.url(name)) for name in TABLES if lake.present(name)}
             patterns = {name: [f"{folders[name]}/*/*.parquet"] if name in folders else [] for name in TABLES}
-            for name, spec in TABLES.items():
-                _create_view(connection, spec, patterns[name])
-            _create_partitions(connection, patterns)
-            _create_derived(connection)
+            create_views(connection, patterns)
         os.replace(staged, final)
     return final
 
