@@ -21,7 +21,7 @@ BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 READY  := .venv/.ready
 
-.PHONY: help build-missing status query queries sql verify doctor push pull adopt export judge bench bench-gpu test test-long lint types check format clean
+.PHONY: help build-missing status query queries sql verify doctor push pull adopt export judge report bench bench-gpu test test-long lint types check format clean
 
 help: ## Print this help.
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -76,11 +76,12 @@ export: $(READY) ## Give a study's masks and margins away as .npy files. NAME=st
 judge: $(READY) ## Judge partitions that somebody else made, training a model of each again. PATHS="margins/study=x/fit-00003.parquet" [LAKE=]
 	@$(PYTHON) -m lake check $$PATHS --lake "$$LAKE" $$ARGS
 
+report: $(READY) ## Write a static site about a study, to look at: TO=site [STUDY=digits] [LAKE=] [ARGS=--offline]
+	@$(PYTHON) -m queries report --study "$$STUDY" --lake "$$LAKE" --out "$${TO:-site}" $$ARGS
 bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps JSON in tests/bench/results.
 	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"
 bench-gpu: $(READY) ## Measure this machine's GPU in under ten minutes: every recipe, and regression at the paper's size. [CIFAR10=folder] [ARGS="--only resnet9"]
 	@$(PYTHON) tests/bench/gpu.py $$ARGS
-
 test: $(READY) ## Run the tests. [T=tests/lake] for some of them.
 	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not slow and not gpu" $(if $(T),"$$T")
 test-long: $(READY) ## Run every test, the slow ones too (hours); its closing line is kept in build/reliability.json.

@@ -1,7 +1,8 @@
-"""Command line of the queries: `python -m queries run | list | show | summary | check`. Make calls the same commands."""
+"""Command line of the queries: `python -m queries run | list | show | summary | report | check`. Make calls the same."""
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +12,9 @@ from lake.catalog import connect
 from lake.cli import run as run_app
 from lake.errors import CorruptError, UsageError
 from queries import output
+from queries.provenance import provenance
 from queries.run import CHECKS, assignments, find, hint, run, shipped, words
-from queries.summary import summarize
+from queries.summary import study_name, summarize
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -47,9 +49,9 @@ def run_query(
         raise UsageError(f"--format {format!r}: choose {', '.join(output.FORMATS)}")
     connection = connect(lake, locked=True)
     rows = run(connection, query, given)
-    if rows.num_rows == 0:
-        print(hint(connection, given) if query.theme != CHECKS else "nothing fails this check", file=sys.stderr)
     output.write(rows, format, file)
+    nothing = "nothing fails this check" if query.theme == CHECKS else hint(connection, given)
+    print(provenance(connection, given.get("study")) if rows.num_rows else nothing, file=sys.stderr)
 
 
 @app.command("list")
@@ -93,6 +95,31 @@ def print_summary(
       python -m queries summary --study digits
     """
     summarize(connect(lake, locked=True), study, Console())
+
+
+@app.command("report")
+def write_report(
+    study: Annotated[str, typer.Option(help="Name of a study, or the path of its TOML file.")] = "digits",
+    lake: LakeOption = "data",
+    out: Annotated[
+        Path, typer.Option(help="Folder of the site; a report that is there is replaced, anything else refused.")
+    ] = Path("site"),
+    pages: Annotated[int, typer.Option(min=1, help="Most images that get a page of their own.")] = 5_000,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing: without SQL in the browser unless an earlier report fetched it.")
+    ] = False,
+) -> None:
+    """Write a static site about a study: overview, galleries, a page an image, a page a query, SQL in the browser.
+
+    Examples:
+
+      python -m queries report --lake data --out site
+
+      python -m queries report --study tiny --out site-tiny --offline
+    """
+    from queries.report.site import build, say
+
+    say(build(lake, out, study_name(study), pages, offline))
 
 
 @app.command("check")

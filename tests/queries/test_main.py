@@ -1,6 +1,7 @@
 """The command line: what lands on stdout, on stderr and in the exit code."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -31,7 +32,8 @@ def test_json_alone_on_stdout(call, lake_of):
     code, out, err = call(
         "run", "accuracy", "--lake", lake_of(margins=MARGINS).root, "--format", "json", "--param", "study=toy"
     )
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert re.fullmatch(r"lake revision [0-9a-f]{12}; toy \(fingerprint f1\)\n", err)
     assert [(row["n_models"], row["test_accuracy"]) for row in json.loads(out)] == [(2, 0.5)]
 
 
