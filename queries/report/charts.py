@@ -115,7 +115,8 @@ def curves(
             axes.axhline(max(row[ceiling] for row in top), color=MUTED, linestyle=(0, (4, 3)), linewidth=1, label="ceiling")
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
-        axes.figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
+        longest = max(len(text) for text in axes.get_legend_handles_labels()[1])
+        axes.figure.legend(loc="outside lower center", ncols=2 if longest > 14 else 3, handlelength=1.4, columnspacing=1.2)
 
     return draw
 
