@@ -25,6 +25,10 @@ from queries.run import CHECKS, shipped
 MOST_BYTES = 1_000_000_000
 """What a free static Space holds."""
 
+FIELD = """create macro "->>"(object, field) as
+    nullif(regexp_extract(object::varchar, '"' || field || '":\\s*"?([^",}]*)', 1), '')"""
+"""A field of a JSON object by its name, the first of that name: stands in for JSON, which is an extension there."""
+
 MADE = ("partitions", "studies")
 """Views that the page gets as files of rows."""
 
@@ -95,7 +99,8 @@ def _described(answers: Answers, files: dict[str, list[dict[str, Any]]]) -> dict
 
 def _steps() -> list[dict[str, str]]:
     """Statements that make the derived views and macros, in order, with the name that each makes."""
-    steps = [{"name": name, "sql": f"create view {name} as {body}"} for name, (_, body) in DERIVED.items() if name not in MADE]
+    steps = [{"name": "->>", "sql": FIELD}]
+    steps += [{"name": name, "sql": f"create view {name} as {body}"} for name, (_, body) in DERIVED.items() if name not in MADE]
     steps += [{"name": sign.partition("(")[0], "sql": f"create macro {sign} as {body}"} for sign, body in MACROS.items()]
     for step in STEPS:
         text = (Path(str(lake_macros())) / f"{step}.sql").read_text("utf-8")

@@ -156,13 +156,13 @@ def test_free_sql_reads_only_the_columns_it_names_and_reaches_nobody(open_page, 
     expected = (
         connect(pictured.root)
         .sql("select count(*) as n, round(avg(test_margin[1]), 4) as m from margins where role = 'fit'")
-        .fetchone()
+        .fetchall()[0]
     )
     assert page.locator("#answer td").all_inner_texts() == ["ok", *(f"{value:g}" for value in expected)]
     assert page.evaluate("[...loaded.get('margins')].sort()") == ["role", "status", "test_margin"]
     for sql in (
         "from 'https://example.org/x.parquet'",
-        "install httpfs",
+        "load httpfs",
         "select nothing from masks",
         "from read_csv('/etc/passwd')",
     ):
