@@ -21,7 +21,7 @@ BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 READY  := .venv/.ready
 
-.PHONY: help build-missing status query queries sql verify doctor push pull adopt export judge report bench bench-gpu test test-long lint types check format clean
+.PHONY: help build-missing status query queries sql verify doctor push pull adopt export judge report bench bench-methods bench-gpu test test-long lint types check format clean
 
 help: ## Print this help.
 	@printf 'usage: make TARGET [NAME=value ...]\n\n'
@@ -60,13 +60,11 @@ verify: $(READY) ## Check every file. [DEEP=1] derives masks and seeds anew; [QU
 
 doctor: $(READY) ## Environment, versions, disk, device, health of the lake, and the next sensible command. [LAKE=]
 	@$(PYTHON) -m lake doctor --lake "$$LAKE"
-
 push: $(READY) ## Send new partitions to a Hub dataset repo. REPO=owner/name [ONLY=margins] [REVISION=branch] [DRY_RUN=1] [LAKE=]
 	@$(PYTHON) -m lake push "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(DRY_RUN),--dry-run)
 
 pull: $(READY) ## Fetch what the lake lacks from a Hub dataset repo. REPO=owner/name [ONLY=] [REVISION=tag] [CHECK=1] [DRY_RUN=1] [LAKE=]
 	@$(PYTHON) -m lake pull "$$REPO" --lake "$$LAKE" --only "$$ONLY" --revision "$$REVISION" $(if $(CHECK),--check) $(if $(DRY_RUN),--dry-run)
-
 adopt: $(READY) ## Bring others' masks, margins and weights in. NAME=study FROM=folder [ARGS="--heldout 500 --percent 50"] [LAKE=]
 	@$(PYTHON) -m builders adopt "$$NAME" "$$FROM" --lake "$$LAKE" $$ARGS
 
@@ -80,6 +78,8 @@ report: $(READY) ## Write a static site about a study, to look at: TO=site [STUD
 	@$(PYTHON) -m queries report --study "$$STUDY" --lake "$$LAKE" --out "$${TO:-site}" $$ARGS
 bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps JSON in tests/bench/results.
 	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"
+bench-methods: $(READY) ## Run TRAK by its authors' package on digits, import its scores, print the leaderboard. [LAKE=]
+	@$(PYTHON) tests/bench/methods.py --lake "$$LAKE"
 bench-gpu: $(READY) ## Measure this machine's GPU in under ten minutes: every recipe, and regression at the paper's size. [CIFAR10=folder] [ARGS="--only resnet9"]
 	@$(PYTHON) tests/bench/gpu.py $$ARGS
 test: $(READY) ## Run the tests. [T=tests/lake] for some of them.
