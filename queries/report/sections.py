@@ -76,11 +76,6 @@ def suspicion(answers: Answers) -> Found:
     return {("train", i): {"suspect": suspects[i], "memory": memories.get(i), "n": len(suspects)} for i in suspects}
 
 
-def twins(answers: Answers) -> Found:
-    """Exact and near copies of an image."""
-    return {}
-
-
 SECTIONS = (
     Section("What raises it, what lowers it", "weights", weights, "No datamodel of this image is in the lake."),
     Section("Its margin over the models", "histogram", histogram, "No fit model with a margin for it is in the lake."),
@@ -88,7 +83,6 @@ SECTIONS = (
     Section("Data support", "support", support, "No data support was searched for this image in this lake.", "test"),
     Section("Test images it moves", "reach", reach, "It has no weight in any datamodel of a test image.", "train"),
     Section("Label and memory", "suspicion", suspicion, "No models with and without it are in the lake.", "train"),
-    Section("Copies", "twins", twins, "No copy of it was found in this lake."),
 )
 
 
