@@ -40,7 +40,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     partition = unit.partitions[0]
     ids = mask_ids(study, partition.role, partition.index)
     drawn = draw(study, len(datasets.load(study.dataset).train_labels), partition.role, ids)
-    yield partition, rows_of(partition, ids, drawn, np.full(len(ids), study.alpha), study.design)
+    yield partition, rows_of(partition, ids, drawn, shares(study, partition.role, ids), study.design)
 
 
 def rows_of(
@@ -72,20 +72,42 @@ def mask_ids(study: Study, role: str, index: int) -> NDArray[np.int64]:
     return np.arange(index * size, min((index + 1) * size, study.heldout_masks))
 
 
+def places(study: Study, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which of the study's fit_alphas each fit mask has [n_masks]: every initialisation of the pool meets all of them."""
+    return (ids % study.pool + ids // study.pool) % max(len(study.fit_alphas), 1)
+
+
+def shares(study: Study, role: str, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Alpha of each mask [n_masks]."""
+    if role != "fit" or not study.fit_alphas:
+        return np.full(len(ids), study.alpha)
+    return np.array(study.fit_alphas)[places(study, ids)]
+
+
 def draw(study: Study, n_train: int, role: str, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Masks [n_masks, n_train] bool of the given ids; UsageError when alpha leaves one empty, or a fixed one whole."""
     word = counter.words(study.seed, f"mask/{role}", ids[:, None], np.arange(n_train)[None])
-    if study.design == "bernoulli":
-        drawn = counter.uniform(word) < study.alpha
+    alphas = shares(study, role, ids)
+    drawn = np.zeros(word.shape, bool)
+    for alpha in np.unique(alphas).tolist():
+        drawn[alphas == alpha] = _drawn(word[alphas == alpha], alpha, study.design)
+    return drawn
+
+
+def _drawn(word: NDArray[np.uint64], alpha: float, design: str) -> NDArray[np.bool_]:
+    """Masks [n_masks, n_train] of one alpha from their words."""
+    n_masks, n_train = word.shape
+    if design == "bernoulli":
+        drawn = counter.uniform(word) < alpha
         if empty := (~drawn.any(1)).sum():
             raise UsageError(
-                f"alpha {study.alpha} leaves {empty} of {len(ids)} bernoulli masks of {n_train} training examples empty: "
+                f"alpha {alpha} leaves {empty} of {n_masks} bernoulli masks of {n_train} training examples empty: "
                 "choose a larger alpha or design = 'fixed'"
             )
         return drawn
-    size = round(study.alpha * n_train)
+    size = round(alpha * n_train)
     if not 0 < size < n_train:
-        raise UsageError(f"alpha {study.alpha} of {n_train} training examples keeps {size}: a subset needs 1 to {n_train - 1}")
+        raise UsageError(f"alpha {alpha} of {n_train} training examples keeps {size}: a subset needs 1 to {n_train - 1}")
     threshold = np.partition(word, size - 1, axis=1)[:, size - 1 : size]
     return word <= threshold
 

@@ -46,7 +46,7 @@ def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
 def study_of(partition: Partition, facts: Facts) -> Study:
     """The study that a footer's identity describes, as far as masks and seeds go."""
     kept = ("alpha", "design", "margin", "seed", "pool", "heldout_masks", "heldout_repeats", "partition_models")
-    fields = {name: facts.identity[name] for name in kept}
+    fields = {name: facts.identity[name] for name in (*kept, *({"fit_alphas"} & facts.identity.keys()))}
     return parse({"name": partition.value, "algorithm": {"name": "patchnet"}, **fields}, partition.path)
 
 

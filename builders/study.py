@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parent / "studies"
 RULES = 1
 """Version of the rules that turn ids into masks, orders and weights (builders/counter.py and its users)."""
 
-ESTIMATORS = ("lasso", "shared", "ridge", "difference", "best")
+ESTIMATORS = ("lasso", "shared", "ridge", "difference", "banzhaf", "best")
 REMOVALS = ("datamodel", "smoothed", "difference", "pixels", "features", "opponents", "unrelated")
 """What a counterfactual may remove (builders/orders.py)."""
 _METHOD = f"^({'|'.join(REMOVALS)}|scores:[a-z][a-z0-9-]*)$"
@@ -143,6 +143,8 @@ class Study(_Strict, frozen=True):
     """Learning algorithm and its options (builders/training/registry.py)."""
     alpha: float = Field(0.5, gt=0, lt=1)
     """Share of training examples in a subset."""
+    fit_alphas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Shares that fit masks take in turn, for effects averaged over them (AME); alpha alone when left out."""
     design: Literal["fixed", "bernoulli"] = "fixed"
     """`fixed`: every subset has exactly round(alpha n) examples (the paper); `bernoulli`: each example by itself."""
     margin: Literal["max", "logsumexp"] = "max"
@@ -202,6 +204,7 @@ class Study(_Strict, frozen=True):
             "algorithm": self.algorithm.identity(),
             "rules": RULES,
             **{name: getattr(self, name) for name in kept},
+            **({"fit_alphas": self.fit_alphas} if self.fit_alphas else {}),
         }
 
     def fingerprint(self, digest: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builders import datasets
-from builders.masks import packed_bits
+from builders.masks import packed_bits, places
 from builders.regression import statistics
 from builders.regression.statistics import Totals
 from builders.study import Study
@@ -116,14 +116,19 @@ def _add_models(study: Study, batch: list[dict[str, NDArray]], pair: Pair | None
         parts = []
         for models in batch:
             rows = (models["ids"] % HELDOUT_EVERY == HELDOUT_EVERY - 1) == heldout
-            groups = models["init_ids"][rows] % _groups(study)
+            groups = models["init_ids"][rows] % _pool(study) + _pool(study) * places(study, models["ids"][rows])
             parts.append((models["masks"][rows], models["margins"][rows], groups))
         statistics.add_parts(totals, parts)
     return pair
 
 
-def _groups(study: Study) -> int:
+def _pool(study: Study) -> int:
     return study.pool if study.pool <= POOL_LIMIT else 1
+
+
+def _groups(study: Study) -> int:
+    """Groups within which masks and margins are centred: models of one initialisation and alpha."""
+    return _pool(study) * max(len(study.fit_alphas), 1)
 
 
 def _newest(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> tuple[int, Pair | None]:

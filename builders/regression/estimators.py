@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from builders.regression.banzhaf import banzhaf
 from builders.regression.difference import difference
 from builders.regression.fit import Fit, joined
 from builders.regression.lasso import lasso, solver
@@ -20,22 +21,30 @@ ESTIMATORS: dict[str, Callable[..., Fit]] = {
     "shared": shared,
     "ridge": ridge,
     "difference": difference,
+    "banzhaf": banzhaf,
 }
+
+CANDIDATES = ("lasso", "shared", "ridge", "difference")
+"""What `best` chooses among: `banzhaf` estimates what `difference` does, with less noise, and is first for no target."""
 
 
 def fit_all(names: tuple[str, ...], fit: Totals, heldout: Totals) -> dict[str, Fit]:
-    """A fit by each named estimator, `best` being chosen among all others; both LASSOs share their first path.
+    """A fit by each named estimator, `best` being chosen among `CANDIDATES`; both LASSOs share their first path.
 
     Raises KeyError for an unknown name, and ValueError where the totals hold too few models.
     """
     whole = joined(fit, heldout, None)
-    wanted = tuple(ESTIMATORS) if "best" in names else names
+    wanted = tuple(dict.fromkeys((*names, *CANDIDATES))) if "best" in names else names
     shares = {}
     if {"lasso", "shared"} & set(wanted):
         by = solver(fit, heldout)
         shares = {"by": by, "first": by.choose(np.ones((fit.n_targets, fit.n_train), np.float32))}
-    fits = {name: ESTIMATORS[name](fit, heldout, whole, **(shares if name in ("lasso", "shared") else {})) for name in wanted}
-    return fits | ({"best": best(fits)} if "best" in names else {})
+    fits = {
+        name: ESTIMATORS[name](fit, heldout, whole, **(shares if name in ("lasso", "shared") else {}))
+        for name in wanted
+        if name != "best"
+    }
+    return fits | ({"best": best({name: fits[name] for name in CANDIDATES})} if "best" in names else {})
 
 
 def best(fits: dict[str, Fit]) -> Fit:

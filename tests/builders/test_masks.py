@@ -114,6 +114,17 @@ def test_a_smaller_share_is_a_subset_of_a_larger(study_of):
         assert not (few & ~many).any()
 
 
+def test_fit_masks_take_several_shares_in_turn_so_that_every_initialisation_meets_all(study_of):
+    mixed, ids = study_of(fit_alphas=[0.2, 0.5, 0.8]), np.arange(48)
+    sizes = masks.draw(mixed, 60, "fit", ids).sum(1)
+    assert np.array_equal(sizes, masks.shares(mixed, "fit", ids) * 60)
+    assert np.bincount(sizes, minlength=60)[[12, 30, 48]].tolist() == [16, 16, 16]
+    assert all(set(sizes[ids % mixed.pool == init]) == {12, 30, 48} for init in range(mixed.pool))
+    assert (masks.draw(mixed, 60, "heldout", ids).sum(1) == 30).all()
+    alone = sizes == 30
+    assert np.array_equal(masks.draw(mixed, 60, "fit", ids)[alone], masks.draw(study_of(), 60, "fit", ids)[alone])
+
+
 @pytest.mark.parametrize("n", [8, 60, 61, 1001])
 def test_packed_masks_unpack_to_themselves(n):
     drawn = np.random.default_rng(n).random((5, n)) < 0.5

@@ -201,6 +201,7 @@ def test_how_many_models_and_what_is_asked_of_them_are_no_part_of_the_fingerprin
 
 CHANGES = [
     {"alpha": 0.25},
+    {"fit_alphas": [0.25, 0.75]},
     {"design": "bernoulli"},
     {"margin": "logsumexp"},
     {"seed": 1},

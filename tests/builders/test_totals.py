@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from builders import masks, totals
+from builders import loop, masks, rederive, totals
+from builders.progress import Progress
 from builders.regression import Totals, statistics
 from lake.errors import LakeError
 from lake.partition import Partition
@@ -177,6 +178,17 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(fresh, small, monkey
     with pytest.raises(LakeError, match=r"^disk full: "):
         totals.keep(fresh, small, 48, SPLITS, found)
     assert not list((fresh.root / ".lake" / "totals").rglob("*.*"))
+
+
+def test_models_are_grouped_by_initialisation_and_by_share(lake, study_of):
+    mixed = study_of(fit_alphas=[0.25, 0.75], curve=[], estimators=["banzhaf"])
+    assert not loop.build_missing(lake, mixed, loop.Options(), Progress(quiet=True)).failures
+    assert not list(rederive.check(lake, lake.facts(lake.present("masks") | lake.present("margins"))))
+    pair = totals.of_models(lake, mixed, 48, SPLITS)
+    whole = statistics.plus(*pair)
+    assert whole.counts.tolist() == [6] * 8
+    sizes = whole.mask_sums.sum(1) / whole.counts
+    assert sizes.tolist() == [15] * 4 + [45] * 4
 
 
 def test_totals_of_no_models_are_refused(fresh, small):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from builders.regression.difference import difference, difference_within
+from builders.regression.banzhaf import banzhaf
+from builders.regression.difference import difference
 
 
 def split(models):
@@ -23,7 +24,7 @@ def test_plain_difference_is_mean_in_minus_mean_out(models):
 
 
 def test_within_difference_is_the_slope_on_centred_rows(models):
-    fit = difference_within(*split(models))
+    fit = banzhaf(*split(models))
     x, y = models.centred()
     slopes = (x.T @ y) / (x * x).sum(0)[:, None]
     np.testing.assert_allclose(fit.weights.T, slopes, rtol=1e-5, atol=1e-7)
@@ -51,4 +52,4 @@ def test_a_column_that_never_changes_gets_no_weight(models):
     masks[:, 3], masks[:, 5] = True, False
     constant = replace(models, masks=masks)
     assert not difference(*split(constant)).weights[:, [3, 5]].any()
-    assert not difference_within(*split(constant)).weights[:, [3, 5]].any()
+    assert not banzhaf(*split(constant)).weights[:, [3, 5]].any()
