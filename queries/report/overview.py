@@ -71,9 +71,14 @@ def learning_curve(answers: Answers) -> Figure | None:
         return None
     last = max(rows, key=lambda row: (row["n_models"], row["lds_repeats"]))
     caption = f"With {count(last['n_models'])} models {last['estimator']} has {percent(last['ceiling_share'])} of the ceiling."
+    if last["predicted"] is not None:
+        caption += (
+            f" From fits on at most half of them, {number(last['predicted'])} was to be expected, and it is "
+            f"{number(last['lds_repeats'])}; twice as many would give {number(last['predicted_double'])}."
+        )
     draw = charts.curves(rows, "n_models", "lds_repeats", "estimator", ("models trained", "LDS"), "ceiling")
     svg = charts.drawn(charts.logarithmic(draw, sorted({row["n_models"] for row in rows})), "curve")
-    columns = "fit n_models lds_repeats lds_low lds_high ceiling"
+    columns = "fit n_models lds_repeats lds_low lds_high ceiling predicted error predicted_double"
     return figure("How many models are enough", "how_many_models", caption, svg, rows, columns)
 
 

@@ -75,6 +75,39 @@ def test_how_many_models_lists_every_fit_with_its_gain(toy, ask, add):
     assert rows[1] | ask(toy, "lds", split="test")[0] == ask(toy, "lds", split="test")[0] | rows[1]
 
 
+def test_the_lds_of_more_models_is_extrapolated_by_the_closed_form(lake_of, ask, add):
+    # one target without noise: ceiling 1; orders of four masks with Spearman 1, 0.8 and 0.4, and no correlation at all
+    orders = {1.0: [1, 2, 3, 4], 0.8: [1, 2, 4, 3], 0.4: [2, 3, 1, 4], 0.0: [3, 1, 4, 2]}
+    lake = lake_of(masks=MASKS, margins=[{**row, "test_margin": [row["mask_id"]]} for row in MARGINS])
+    found = {"lasso": [0.4, 0.8, 1.0], "ridge": [0.8, 0.8, 0.8], "difference": [0.0, 0.4, 0.4]}
+    for estimator, values in found.items():
+        for n_models, value in zip((1, 2, 4), values, strict=True):
+            fit = {"fit": f"{estimator}-0000{n_models}", "n_models": n_models}
+            add(lake, "fits", [{**fit, "estimator": estimator, "target_id": 0}])
+            add(
+                lake,
+                "predictions",
+                [{"fit": fit["fit"], "mask_id": m, "predicted_margin": [orders[value][m]]} for m in range(4)],
+            )
+    rows = {(row["estimator"], row["n_models"]): row for row in ask(lake, "how_many_models")}
+    assert [rows[key]["lds_repeats"] for key in sorted(rows)] == pytest.approx([0, 0.4, 0.4, 0.4, 0.8, 1, 0.8, 0.8, 0.8])
+    # lasso, 1 / LDS²: 6.25, 1.5625 and 1. One fit is at hand for 2 models: 1 + 5.25 / 2. Two for 4, but their line would pass
+    # the ceiling: 1 + 0.5625 * 2 / 4
+    assert rows["lasso", 1]["predicted"] is None
+    assert rows["lasso", 2]["predicted"] == pytest.approx(1 / math.sqrt(1 + 5.25 / 2))
+    assert rows["lasso", 4]["predicted"] == pytest.approx(1 / math.sqrt(1 + 0.5625 / 2))
+    assert rows["lasso", 4]["error"] == pytest.approx(1 / math.sqrt(1 + 0.5625 / 2) - 1)
+    assert rows["lasso", 2]["predicted_double"] == pytest.approx(1 / math.sqrt(1 + 0.5625 / 2))
+    # 90% of the ceiling where 1 + 0.5625 * 2 / m is 1 / 0.81
+    assert rows["lasso", 2]["enough"] == pytest.approx(1.125 / (1 / 0.81 - 1))
+    # ridge stays where it is: no number of models is enough
+    assert (rows["ridge", 4]["predicted"], rows["ridge", 4]["predicted_double"]) == pytest.approx((0.8, 0.8))
+    assert rows["ridge", 4]["enough"] is None
+    # no correlation, no line; a second point alone then goes to the ceiling
+    assert rows["difference", 2]["predicted"] is None
+    assert rows["difference", 2]["predicted_double"] == pytest.approx(1 / math.sqrt(1 + 5.25 / 2))
+
+
 def test_constant_prediction_counts_as_zero_and_constant_outputs_are_left_out(lake_of, ask):
     margins = [{**row, "test_margin": [row["test_margin"][0], 3, row["test_margin"][1]]} for row in MARGINS]
     predictions = [{**row, "predicted_margin": [row["predicted_margin"][0], 1, 7]} for row in PREDICTIONS]
