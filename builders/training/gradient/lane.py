@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from builders import counter
 from builders.training.gradient import images
 from builders.training.gradient.images import Pixels
-from builders.training.gradient.models import Experiment, Loss, Models
+from builders.training.gradient.models import Calls, Experiment, Models
 from builders.training.gradient.tables import Rounds, rates, upload, visits
 from builders.training.interface import Group
 
@@ -58,15 +58,15 @@ class Plan:
     graph: bool = False
     """Whether the step is a CUDA graph."""
     compiled: bool = False
-    """Whether forward and backward pass are compiled (torch.compile)."""
+    """Whether batch, passes and update are compiled (torch.compile)."""
 
 
 class Lane:
     """`plan.fused` models at a time. Invariant: buffers keep their addresses, which a captured graph knows."""
 
-    def __init__(self, setting: Setting, plan: Plan, loss: Loss) -> None:
+    def __init__(self, setting: Setting, plan: Plan, calls: Calls) -> None:
         self.setting, self.plan = setting, plan
-        self.models = Models(setting.experiment, setting.module, loss, plan.fused, setting.kind)
+        self.models = Models(setting.experiment, setting.module, calls, plan.fused, setting.kind)
         self.stream: Any = torch.cuda.Stream(setting.device) if setting.device != "cpu" else None
         self.examples = self.draws = self.rates = torch.empty(0)
         self.active: Tensor | None = None
@@ -117,7 +117,7 @@ class Lane:
     def _step(self) -> None:
         setting = self.setting
         examples, draws = (table.index_select(0, self.at)[0] for table in (self.examples, self.draws))
-        x = images.batch(setting.train, examples, draws, setting.cutout)
+        x = self.models.calls.batch(setting.train, examples, draws, setting.cutout)
         active = self.active.index_select(0, self.at)[0] if self.active is not None else None
         self.models.step(x, setting.labels[examples], self.rates.index_select(0, self.at)[0], active)
         self.at += 1

@@ -8,7 +8,8 @@ the host and returns nothing to it, so that a CUDA graph can hold all of it.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from builders.training.gradient.images import Pixels, batch
 from builders.training.gradient.rules import Rule, muon, sgd
-
-Loss = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -33,15 +32,47 @@ class Experiment:
     """Whether the loss is a batch's sum instead of its mean."""
 
 
-def loss_of(experiment: Experiment, module: nn.Module) -> Loss:
-    """The loss of one model, a function of its parameters and buffers by name, a batch of images and their labels."""
+class Calls(NamedTuple):
+    """What a step and an evaluation of `n` models call."""
+
+    losses: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
+    """Losses [n] from tensors [n, ...] by name, images [n, batch, ...] and labels [n, batch]."""
+    logits: Callable[[dict[str, Tensor], Tensor], Tensor]
+    """Outputs [n, n_images, n_classes] for the same images."""
+    batch: Callable[[Pixels, Tensor, Tensor, int], Tensor]
+    sgd: Callable[..., None]
+    muon: Callable[..., None]
+
+    def compiled(self) -> "Calls":
+        """The same, each compiled when it is called first."""
+        torch.compiler.reset()  # what was compiled for other networks counts against a limit on variants of one function
+        return Calls(*(torch.compile(call, dynamic=False) for call in self))
+
+
+def calls(experiment: Experiment, module: nn.Module, n: int) -> Calls:
+    """What `n` models call, to be shared by all lanes."""
 
     def loss(tensors: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         found = functional_call(module, tensors, (x,)).float()
         reduction = "sum" if experiment.summed else "mean"
         return F.cross_entropy(found, y, label_smoothing=experiment.label_smoothing, reduction=reduction)
 
-    return loss
+    def logits(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(module, tensors, (x,)).float()
+
+    if n > 1:
+        return Calls(torch.vmap(loss), torch.vmap(logits, in_dims=(0, None)), batch, sgd, muon)
+
+    def one(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.squeeze(0) for name, value in tensors.items()}
+
+    return Calls(
+        lambda tensors, x, y: loss(one(tensors), x.squeeze(0), y.squeeze(0))[None],
+        lambda tensors, x: logits(one(tensors), x)[None],
+        batch,
+        sgd,
+        muon,
+    )
 
 
 class Models:
@@ -50,8 +81,8 @@ class Models:
     Invariant: every trained parameter is a view of `weights`, and its gradient one of `grads`.
     """
 
-    def __init__(self, experiment: Experiment, module: nn.Module, loss: Loss, n: int, kind: torch.dtype) -> None:
-        self.experiment, self.module, self.loss, self.n, self.kind = experiment, module, loss, n, kind
+    def __init__(self, experiment: Experiment, module: nn.Module, calls: Calls, n: int, kind: torch.dtype) -> None:
+        self.experiment, self.module, self.calls, self.n, self.kind = experiment, module, calls, n, kind
         self.device = str(next(module.parameters()).device)
         device = self.device
         trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
@@ -103,7 +134,7 @@ class Models:
         """Train on batches [n_models, batch, ...] at `rates` [n_rules, n_models]; those not `active` [n_models] stay put."""
         before = self._kept() if active is not None else []
         with torch.autocast(self.device.partition(":")[0], self.kind, enabled=self.kind != torch.float32):
-            losses = self._over_models(self.loss, 0)(x, y)
+            losses = self.calls.losses(self.parameters | self.fixed, x, y)
         if self.kind == torch.float16:
             losses = losses * self.scales
         losses.sum().backward()
@@ -120,30 +151,22 @@ class Models:
         """Outputs [n_models, n, n_classes] float32 of all models for the same images, in evaluation mode."""
         self.module.eval()
         with torch.autocast(self.device.partition(":")[0], self.kind, enabled=self.kind != torch.float32):
-            found = self._over_models(self._outputs, None)(x)
+            found = self.calls.logits(self.parameters | self.fixed, x)
         self.module.train()
-        return found.float()
-
-    def _over_models(self, call: Callable[..., Tensor], over: int | None) -> Callable[..., Tensor]:
-        """`call(tensors, *inputs)` of one model, over all models: as it is for one, by vmap for more."""
-        tensors = {**self.parameters, **self.fixed}
-        if self.n > 1:
-            return lambda *inputs: torch.vmap(call, in_dims=(0, *[over] * len(inputs)))(tensors, *inputs)
-        one = {name: value.squeeze(0) for name, value in tensors.items()}
-        return lambda *inputs: call(one, *(inputs if over is None else (each.squeeze(0) for each in inputs)))[None]
-
-    def _outputs(self, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(self.module, tensors, (x,))
+        return found
 
     def _update(self, rates: Tensor) -> None:
         for rule, names, rate in zip(self.experiment.rules, self.names, rates, strict=True):
             if rule.muon:
-                for name in names:
-                    muon(rule, *self._parts(*self.spans[name], self.parameters[name].shape[:2]), rate, self.kind)
+                for shape, alike in groupby(names, lambda name: self.parameters[name].shape):
+                    first, *rest = alike  # neighbours of one shape are one product
+                    start, stop = self.spans[first][0], self.spans[(rest or [first])[-1]][1]
+                    each = rate.repeat(1 + len(rest))
+                    self.calls.muon(rule, *self._parts(start, stop, (len(each), shape[1])), each, self.kind)
             elif names:
                 start, stop = self.spans[names[0]][0], self.spans[names[-1]][1]
                 each = rate if self.n == 1 else rate[self.owner[start:stop]]
-                sgd(rule, *self._parts(start, stop), each)
+                self.calls.sgd(rule, *self._parts(start, stop), each)
 
     def _parts(self, start: int, stop: int, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
         """A part of the weights, gradients and momenta, flat or as matrices [*shape, n]."""

@@ -40,7 +40,7 @@ def sgd(rule: Rule, weights: Tensor, grads: Tensor, momenta: Tensor, rate: Tenso
 
 
 def muon(rule: Rule, weights: Tensor, grads: Tensor, momenta: Tensor, rate: Tensor, kind: torch.dtype) -> None:
-    """One step in place on filter banks [n_models, n_out, n], products in type `kind`; `rate` [n_models]."""
+    """One step in place on filter banks [n_banks, n_out, n], products in type `kind`; `rate` [n_banks]."""
     momenta.mul_(rule.momentum).add_(grads)
     wanted = grads.add(momenta, alpha=rule.momentum) if rule.nesterov else momenta
     norm = torch.linalg.vector_norm(weights, dim=(1, 2), keepdim=True)
@@ -48,12 +48,12 @@ def muon(rule: Rule, weights: Tensor, grads: Tensor, momenta: Tensor, rate: Tens
 
 
 def orthogonal(matrices: Tensor, kind: torch.dtype, steps: int = 3) -> Tensor:
-    """Matrices [n_models, rows, columns] with their singular values brought near 1, in float32."""
+    """Matrices [n, rows, columns] with their singular values brought near 1, in float32."""
     a, b, c = NEWTON_SCHULZ
     x = (matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)).to(kind)
     wide = x.shape[1] <= x.shape[2]
     x = x if wide else x.mT
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x if wide else x.mT).float()

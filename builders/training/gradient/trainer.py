@@ -14,7 +14,7 @@ import torch
 from builders.training.gradient import device as devices
 from builders.training.gradient.images import resident, scale
 from builders.training.gradient.lane import Lane, Plan, Setting
-from builders.training.gradient.models import Experiment, Models, loss_of
+from builders.training.gradient.models import Experiment, Models, calls
 from builders.training.gradient.tables import Rounds
 from builders.training.interface import Data, Group, Logits, Trainer
 from builders.training.recipes import Recipe
@@ -100,12 +100,10 @@ def _train(setting: Setting, plan: Plan, lanes: list[Lane], group: Group) -> Log
 
 
 def _lanes(setting: Setting, plan: Plan) -> list[Lane]:
-    """Lanes that share one loss, so that it is compiled once."""
-    loss = loss_of(setting.experiment, setting.module)
-    if plan.compiled:
-        torch.compiler.reset()  # what was compiled for other networks counts against a limit on variants of one function
-        loss = torch.compile(loss, dynamic=False)
-    return [Lane(setting, plan, loss) for _ in range(plan.lanes)]
+    """Lanes that share what they call, so that it is compiled once."""
+    called = calls(setting.experiment, setting.module, plan.fused)
+    called = called.compiled() if plan.compiled else called
+    return [Lane(setting, plan, called) for _ in range(plan.lanes)]
 
 
 def _plan(setting: Setting) -> Plan:
@@ -120,7 +118,7 @@ def _plan(setting: Setting) -> Plan:
 def _fuses(setting: Setting) -> bool:
     """Whether vmap takes the network through a step; one line says why not."""
     try:
-        models = Models(setting.experiment, setting.module, loss_of(setting.experiment, setting.module), 2, setting.kind)
+        models = Models(setting.experiment, setting.module, calls(setting.experiment, setting.module, 2), 2, setting.kind)
         x = torch.zeros(2, 2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
         models.step(x, torch.zeros(2, 2, dtype=torch.long), torch.zeros(len(setting.experiment.rules), 2))
     except Exception as error:  # vmap has many ways to refuse, and the network itself was tried before

@@ -12,7 +12,7 @@ from builders import counter, datasets, margins
 from builders.study import Dataset
 from builders.training.gradient import images, lane, resnet9, trainer
 from builders.training.gradient.lane import Plan
-from builders.training.gradient.models import Models, loss_of
+from builders.training.gradient.models import Models, calls
 from builders.training.gradient.tables import Rounds, rates, visits
 from builders.training.registry import MODULES, Algorithm
 from lake.errors import LakeError, UsageError
@@ -75,7 +75,7 @@ def test_the_recipe_is_what_plain_pytorch_makes_of_it(recipes, data, group_of):
 def test_gradients_that_overflow_half_precision_count_as_zero_and_halve_the_scale(recipes, data):
     """As on a card without bfloat16: of two models one overflows, and only that one is held back."""
     setting = trainer.prepared(resnet9.experiment(recipes["resnet9"], 3, 2), recipes["resnet9"], data)
-    both = Models(setting.experiment, setting.module, loss_of(setting.experiment, setting.module), 2, torch.float16)
+    both = Models(setting.experiment, setting.module, calls(setting.experiment, setting.module, 2), 2, torch.float16)
     both.reset([1, 2])
     assert both.scales.tolist() == [2**14, 2**14]
     both.grads.copy_(torch.where(both.owner == 0, 2.0**14, 2.0**15))
