@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from builders.training.gradient.images import Pixels, batch
 from builders.training.gradient.rules import Rule, muon, sgd
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -46,7 +47,8 @@ class Calls(NamedTuple):
     def compiled(self) -> "Calls":
         """The same, each compiled when it is called first."""
         torch.compiler.reset()  # what was compiled for other networks counts against a limit on variants of one function
-        return Calls(*(torch.compile(call, dynamic=False) for call in self))
+        made: list[Any] = [torch.compile(call, dynamic=False) for call in self]
+        return Calls(*made)
 
 
 def calls(experiment: Experiment, module: nn.Module, n: int) -> Calls:
