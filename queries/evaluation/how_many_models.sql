@@ -28,26 +28,28 @@
 -- column: fit text : name of the fit
 -- rows: a fit on the targets of a split, whatever its number of models
 with fits_of_size as materialized (
-    select *, 1 / ceiling ** 2 as best, if(lds_repeats > 0, 1 / lds_repeats ** 2, null) as y
+    select study_id, split, estimator, n_models, fit, lds_single, lds_repeats, lds_low, lds_high, ceiling, n_targets, n_masks,
+           1 / ceiling ** 2 as best, if(lds_repeats > 0, 1 / lds_repeats ** 2, null) as y
     from fit_lds($study, $split, coalesce($fit, '*'), $resamples)
 ),
 smaller_halves as (
-    select larger.study_id, larger.split, larger.fit, max_by({m: smaller.n_models, y: smaller.y}, smaller.n_models, 2) as points
+    select larger.study_id, larger.split, larger.fit, max(smaller.n_models, 2) as sizes, max_by(smaller.y, smaller.n_models, 2) as ys
     from fits_of_size larger join fits_of_size smaller using (study_id, split, estimator)
     where smaller.n_models * 2 <= larger.n_models
     group by larger.study_id, larger.split, larger.fit
 ),
 lines as (
-    select *, greatest(asymptote(points[1].m, points[1].y, points[2].m, points[2].y), best) as from_halves, lag(y) over same_estimator as y_before,
-           greatest(asymptote(n_models, y, lag(n_models) over same_estimator, y_before), best) as from_all,
+    select study_id, split, fit, sizes[1] as m, ys[1] as y_of_m,
+           greatest(asymptote(m, y_of_m, sizes[2], ys[2]), best) as from_halves,
+           greatest(asymptote(n_models, y, lag(n_models) over same_estimator, lag(y) over same_estimator), best) as from_all,
            lds_repeats - lag(lds_repeats) over same_estimator as gain
     from fits_of_size left join smaller_halves using (study_id, split, fit)
     window same_estimator as (partition by study_id, split, estimator order by n_models, fit)
 )
 select estimator, n_models, lds_single, lds_repeats, lds_low, lds_high, ceiling, lds_repeats / nullif(ceiling, 0) as ceiling_share, gain,
-       1 / sqrt(from_halves + (points[1].y - from_halves) * points[1].m / n_models) as predicted, predicted - lds_repeats as error,
+       1 / sqrt(from_halves + (y_of_m - from_halves) * m / n_models) as predicted, predicted - lds_repeats as error,
        1 / sqrt(from_all + (y - from_all) / 2) as predicted_double,
        if($share ** 2 * from_all < best, n_models * (y - from_all) / (best / $share ** 2 - from_all), null) as enough,
        study_id, split, n_targets, n_masks, fit
-from lines
+from fits_of_size join lines using (study_id, split, fit)
 order by study_id, split, estimator, n_models, fit
