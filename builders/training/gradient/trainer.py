@@ -57,7 +57,7 @@ def prepared(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool =
     """Data and recipe on the chosen device, and the network tried on one image of each class."""
     device = devices.chosen()
     if device != "cpu":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(int(device.partition(":")[2] or 0))
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     mean, sd = scale(data, recipe.pixel_mean, recipe.pixel_sd)
