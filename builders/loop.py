@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from threadpoolctl import threadpool_limits
 
-from builders import datamodels, datasets, engines, turns
+from builders import datamodels, datasets, engines, structure, turns
 from builders.engines import Window
 from builders.plan import BUILDERS, identity, present, take_inventory
 from builders.progress import Progress
@@ -26,8 +26,8 @@ from lake.fingerprint import fingerprint
 from lake.parquet import Facts
 from lake.store import Lake
 
-PARTITIONED = ("masks", "margins", "counterfactuals", "supports")
-"""Builders whose units a shard divides."""
+PARTITIONED = ("masks", "margins", "counterfactuals", "supports", "interventions")
+"""Builders whose units a shard divides; all but the first train models."""
 
 ON_CPU = ("patchnet", "sklearn", "logistic")
 """Learning algorithms that leave a GPU alone; a model of any other, and regression, get one where there are any."""
@@ -154,7 +154,7 @@ def provenance(gpu: bool = False) -> dict[str, object]:
 
 def _on_gpu(study: Study, name: str) -> bool:
     """Whether the units of a builder use a GPU where there is one."""
-    trained = [study.algorithm, *study.removals.transfer] if name in PARTITIONED[1:] else []
+    trained = [study.algorithm, *study.removals.transfer] if name in (*PARTITIONED[1:], structure.NAME) else []
     return name == datamodels.NAME or any(algorithm.name not in ON_CPU for algorithm in trained)
 
 
@@ -165,7 +165,8 @@ def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
 
 def _turn(todo: dict[str, list[Unit]], options: Options) -> set[tuple[str, str | int]]:
     """Keys of the units that this turn may build; empty when turns are not taken, or only the last units are missing."""
-    missing = todo["margins"] or todo["masks"] or todo["counterfactuals"] or todo["supports"]
+    first = ("margins", "masks", "counterfactuals", "supports", "interventions")
+    missing = next((todo[name] for name in first if todo[name]), [])
     if not options.turn or not missing:
         return set()
     taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random())

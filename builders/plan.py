@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
-from builders import counterfactuals, datamodels, datasets, examples, margins, masks, planted, removals, supports
+from builders import (
+    counterfactuals,
+    datamodels,
+    datasets,
+    examples,
+    interventions,
+    margins,
+    masks,
+    planted,
+    removals,
+    structure,
+    supports,
+)
 from builders.study import Study
 from builders.training.registry import PRIOR_SECONDS
 from builders.unit import Builder, Unit
@@ -14,7 +26,10 @@ from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
 
-BUILDERS: tuple[Builder, ...] = (examples, planted, masks, margins, datamodels, removals, counterfactuals, supports)
+BUILDERS: tuple[Builder, ...] = (
+    *(examples, planted, masks, margins, datamodels),
+    *(removals, counterfactuals, supports, structure, interventions),
+)
 """In order: what a builder needs is built by those before it."""
 
 
@@ -40,7 +55,7 @@ class Inventory:
         rows = sum(unit.rows for unit in done)
         if rows:
             return sum(self.facts[p].seconds for unit in done for p in unit.partitions) / rows
-        if builder in (counterfactuals.NAME, supports.NAME):  # larger subsets take longer
+        if builder in (counterfactuals.NAME, supports.NAME, interventions.NAME):  # larger subsets take longer
             return self.seconds_a_row(margins.NAME, study) / study.alpha
         if builder == margins.NAME:
             return PRIOR_SECONDS.get(study.algorithm.name, 1.0)

@@ -1,10 +1,11 @@
-"""Deep checks of counterfactuals: masks follow from the table removals, seeds from repeats, predictions from weights.
+"""Deep checks of counterfactuals: masks follow from removals or interventions, seeds from repeats, predictions from weights.
 
-The plan of a study's removals is no part of its fingerprint, so nothing here asks for it: the rows of the table removals say
-what was taken away and by which fit it was predicted. What another file is needed for is not judged when that is missing.
+The plan of a study's removals is no part of its fingerprint, so nothing here asks for it: the rows of the tables removals and
+interventions say what was taken away and by which fit it was predicted. What another file is needed for is not judged when
+that is missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 import pyarrow.compute as pc
@@ -31,12 +32,18 @@ def check(
         yield Problem(partition.path, what, SET_ASIDE)
 
 
+def removed_by(partition: Partition, facts: Container[Partition]) -> Partition | None:
+    """The partition of removals or interventions that says what the masks of a role leave out; None where it is not there."""
+    named = (Partition(table, partition.value, partition.role, 0) for table in ("removals", "interventions"))
+    return next((each for each in named if each in facts), None)
+
+
 def _wrong_masks(lake: Lake, partition: Partition, study: Study, facts: dict[Partition, Facts], n_train: int) -> str:
     rows = lake.read(partition)
-    ids, table = rows["mask_id"].to_numpy().astype(np.int64), Partition("removals", partition.value, partition.role, 0)
+    ids, table = rows["mask_id"].to_numpy().astype(np.int64), removed_by(partition, facts)
     if not np.array_equal(ids, np.arange(ids[0], ids[0] + len(ids))):
         return "mask ids are not those of one partition"
-    if table not in facts or not n_train:
+    if table is None or not n_train:
         return ""
     removals = lake.read(table, ["removal_id", "removed"])
     if pc.max(pc.list_flatten(removals["removed"])).as_py() not in range(n_train):  # pyright: ignore[reportAttributeAccessIssue]

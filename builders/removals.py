@@ -97,7 +97,8 @@ def _rows_of(lake: Lake, study: Study) -> list[tuple]:
         if removal.method == "base":
             continue
         shared = removal.method == "random"
-        removed = _random(study, removal, n_train) if shared else first[removal.method][removal.number, : removal.k]
+        of_target = None if shared else first[removal.method][removal.number, : removal.k]
+        removed = random_set(study, removal.k, removal.number, n_train) if of_target is None else of_target
         for place in range(len(chosen)) if shared else (removal.number,):
             drop = weights[place, removed].sum()
             rows.append((removal_id, chosen[place], removal, removed, -drop, _curved(curves[place], drop)))
@@ -108,9 +109,10 @@ def _fit_indices(study: Study) -> range:
     return range(-(-study.models // study.partition_models))
 
 
-def _random(study: Study, removal: Removal, n_train: int) -> NDArray[np.int64]:
-    word = counter.words(study.seed, "removal/random", removal.k, removal.number, np.arange(n_train))
-    return np.argsort(word, kind="stable")[: removal.k]
+def random_set(study: Study, k: int, number: int, n_train: int) -> NDArray[np.int64]:
+    """The `number`-th random set of `k` training examples [k]."""
+    word = counter.words(study.seed, "removal/random", k, number, np.arange(n_train))
+    return np.argsort(word, kind="stable")[:k]
 
 
 def _curves(lake: Lake, study: Study, chosen: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from builders import counterfactuals, datasets, margins, masks, orders, removals, study
+from builders import counterfactuals, datasets, interventions, margins, masks, orders, rederive_removals, removals, study
 from builders.adopt import RULES as ADOPTED
 from builders.plan import check_identity
 from builders.study import Study
@@ -64,13 +64,15 @@ def _group(lake: Lake, chosen: Study, partition: Partition, row: dict[str, Any],
         mask_ids, init_ids, _ = margins.keys(chosen, partition.role, ids)
         drawn = masks.draw(chosen, n_train, partition.role, mask_ids)
         return chosen, Group(chosen.seed, partition.role, drawn, init_ids, ids)
-    if partition.role not in removals.roles(chosen):
+    algorithms = {**removals.roles(chosen), interventions.role(chosen): chosen.algorithm}
+    there = {**lake.present("removals", partition.value), **lake.present("interventions", partition.value)}
+    removed = rederive_removals.removed_by(partition, there)
+    if partition.role not in algorithms or removed is None:
         raise UsageError(
-            f"{partition.path} is of a plan that the study does not have: name a file with its [removals] by --study"
+            f"{partition.path} is of a plan that the study does not have: "
+            "name a file with its [removals] or [structure] by --study"
         )
-    removed = Partition("removals", partition.value, partition.role, 0)
     drawn = counterfactuals.without(lake, removed, np.array([row["mask_id"]]), n_train)
     repeat = np.array([row["repeat"]])
-    algorithm = removals.roles(chosen)[partition.role]
     group = Group(chosen.seed, counterfactuals.STREAM, drawn, orders.base_init(chosen) + repeat, repeat)
-    return chosen.model_copy(update={"algorithm": algorithm}), group
+    return chosen.model_copy(update={"algorithm": algorithms[partition.role]}), group

@@ -132,6 +132,32 @@ class Support(_Strict, frozen=True):
         return self
 
 
+class Structure(_Strict, frozen=True):
+    """Structure of the weights: components, clusters (builders/structure.py), and what removals along components do."""
+
+    components: int = Field(default=0, ge=0, le=1_000)
+    """Principal components to keep; 0: no structure is looked for."""
+    clusters: int = Field(default=20, ge=2, le=10_000)
+    """Spectral clusters of all test targets together; training examples join the nearest."""
+    subpopulations: int = Field(default=3, ge=2, le=1_000)
+    """Spectral clusters of the targets of each class."""
+    interventions: int = Field(default=0, ge=0, le=1_000)
+    """Components whose either end is removed from the training set to train again (builders/interventions.py)."""
+    size: int = Field(default=40, ge=1)
+    """Training examples of an end."""
+    repeats: int = Field(default=4, ge=1, le=1_000)
+    """Coupled models trained without each set, and on everything."""
+
+    @model_validator(mode="after")
+    def _only_kept_components(self) -> "Structure":
+        if self.interventions > self.components:
+            raise ValueError(
+                f"structure.interventions {self.interventions} is above structure.components {self.components}: "
+                "only components that are kept have ends"
+            )
+        return self
+
+
 class Study(_Strict, frozen=True):
     """One experiment. Every field names its meaning and unit; an illegal mix raises UsageError when it is made."""
 
@@ -169,6 +195,8 @@ class Study(_Strict, frozen=True):
     """Which counterfactuals to check by retraining. Not part of the fingerprint."""
     support: Support = Support()
     """Which data supports to search by retraining. Not part of the fingerprint."""
+    structure: Structure = Structure()
+    """Which structure of the weights to look for. Not part of the fingerprint."""
 
     @field_validator("name")
     @classmethod
@@ -262,11 +290,8 @@ def _words(text: str) -> str:
 def _explain(item: Any) -> str:
     field = ".".join(str(part) for part in item["loc"]) or "study"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(
-            str(item["loc"][-1]),
-            [*Study.model_fields, *Dataset.model_fields, *Planted.model_fields, *Removals.model_fields, *Support.model_fields],
-            1,
-        )
+        parts = (Study, Dataset, Planted, Removals, Support, Structure)
+        near = difflib.get_close_matches(str(item["loc"][-1]), [name for part in parts for name in part.model_fields], 1)
         return f"{field} is not a field of a study" + (f"; did you mean {near[0]}?" if near else "")
     if item["type"] == "value_error":  # a rule of ours, which names the field and the value itself
         return item["msg"].removeprefix("Value error, ")

@@ -83,6 +83,9 @@ STEPS = (
     "smallest_supports",
     "fit_counterfactuals",
     "fit_labels",
+    "component_places",
+    "labelled_clusters",
+    "intervention_drops",
 )
 """Files of lake/macros/ in an order in which each finds what it reads."""
 

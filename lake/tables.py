@@ -1,30 +1,20 @@
 """The tables of a lake: one schema each, with the meaning and unit of every column.
 
 This module is the data dictionary. The README, the dataset card, the views' comments and the checks are made from it, so a
-new table or column is declared here and nowhere else. Ids are positions from 0; a value that does not exist is NULL, never
-NaN.
+new table or column is declared here (what is computed from weights in lake/analyses.py) and nowhere else. Ids are positions
+from 0; a value that does not exist is NULL, never NaN.
 """
 
 import pyarrow as pa
 
+from lake.analyses import ANALYSES
+from lake.columns import FIT, FLOATS, HALVES, INTEGERS, SPLIT, STUDY, identifier
 from lake.schema import Column, Table
 
 FORMAT = 1
 """Version of the file format; a lake written by a newer one is refused."""
 
-_STUDY = Column("study_id", pa.string(), "name of the study")
-_FIT = Column("fit", pa.string(), "name of the fit: estimator and number of models, `lasso-05000`")
-_SPLIT = Column("split", pa.string(), "`test` or `train`: which examples the targets are")
-_HALVES = pa.list_(pa.field("element", pa.float16(), nullable=False))
-_INTEGERS = pa.list_(pa.field("element", pa.int32(), nullable=False))
-_FLOATS = pa.list_(pa.field("element", pa.float32(), nullable=False))
-
-
-def _id(name: str, meaning: str, nullable: bool = False) -> Column:
-    return Column(name, pa.int32(), meaning, nullable=nullable, encoding="DELTA_BINARY_PACKED")
-
-
-_TARGET = _id("target_id", "position of the target in its split")
+_TARGET = identifier("target_id", "position of the target in its split")
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 TABLES: dict[str, Table] = {
@@ -36,8 +26,8 @@ TABLES: dict[str, Table] = {
             (
                 Column("dataset_id", pa.string(), "name of the dataset"),
                 Column("split", pa.string(), "`test` or `train`"),
-                _id("example_id", "position in its split: `train_id` or `target_id` elsewhere"),
-                _id("label", "class of the image, from 0"),
+                identifier("example_id", "position in its split: `train_id` or `target_id` elsewhere"),
+                identifier("label", "class of the image, from 0"),
                 Column("image", _IMAGE, "PNG bytes and a NULL path: the Hub's image feature"),
                 Column("image_sha256", pa.string(), "SHA-256 of the raw pixels (height x width x channel, uint8), hex"),
             ),
@@ -49,9 +39,13 @@ TABLES: dict[str, Table] = {
             "masks",
             "a random subset of the training set",
             (
-                _STUDY,
-                Column("role", pa.string(), "`fit` (fitted on), `heldout` (judged on) or `removal-...` (counterfactual)"),
-                _id("mask_id", "position of the mask in its role"),
+                STUDY,
+                Column(
+                    "role",
+                    pa.string(),
+                    "`fit` (fitted on), `heldout` (judged on), `removal-...` or `component-...` (without a set)",
+                ),
+                identifier("mask_id", "position of the mask in its role"),
                 Column("alpha", pa.float64(), "share of training examples included", "fraction"),
                 Column("design", pa.string(), "`fixed` (exact size) or `bernoulli` (each example by itself)"),
                 Column(
@@ -68,12 +62,12 @@ TABLES: dict[str, Table] = {
             "margins",
             "a model trained on one mask",
             (
-                _STUDY,
+                STUDY,
                 Column("role", pa.string(), "role of its mask"),
-                _id("model_id", "position of the model in its role"),
-                _id("mask_id", "the mask it was trained on"),
-                _id("init_id", "which initial weights it started from"),
-                _id("repeat", "how many models of the same mask come before it"),
+                identifier("model_id", "position of the model in its role"),
+                identifier("mask_id", "the mask it was trained on"),
+                identifier("init_id", "which initial weights it started from"),
+                identifier("repeat", "how many models of the same mask come before it"),
                 Column(
                     "status",
                     pa.string(),
@@ -95,14 +89,14 @@ TABLES: dict[str, Table] = {
                 ),
                 Column(
                     "test_margin",
-                    _HALVES,
+                    HALVES,
                     "correct-class margin on every test example, by target_id",
                     "logit",
                     nullable=True,
                 ),
                 Column(
                     "train_margin",
-                    _HALVES,
+                    HALVES,
                     "correct-class margin on every training example, by train_id",
                     "logit",
                     nullable=True,
@@ -115,14 +109,14 @@ TABLES: dict[str, Table] = {
             "fits",
             "a fitted datamodel of one target",
             (
-                _STUDY,
-                _FIT,
+                STUDY,
+                FIT,
                 Column(
                     "estimator",
                     pa.string(),
                     "how it was fitted: `lasso`, `shared`, `ridge`, ...; or the method of imported `scores`",
                 ),
-                _SPLIT,
+                SPLIT,
                 _TARGET,
                 Column(
                     "lam",
@@ -132,8 +126,8 @@ TABLES: dict[str, Table] = {
                 ),
                 Column("bias", pa.float64(), "predicted margin of the empty subset", "logit"),
                 Column("mean_margin", pa.float64(), "mean margin over the fit models: the bias-only prediction", "logit"),
-                _id("n_models", "how many models it was fitted on"),
-                _id("n_nonzero", "how many training examples have a weight"),
+                identifier("n_models", "how many models it was fitted on"),
+                identifier("n_nonzero", "how many training examples have a weight"),
                 Column(
                     "validation_r",
                     pa.float32(),
@@ -162,11 +156,11 @@ TABLES: dict[str, Table] = {
             "weights",
             "a nonzero datamodel weight",
             (
-                _STUDY,
-                _FIT,
-                _SPLIT,
+                STUDY,
+                FIT,
+                SPLIT,
                 _TARGET,
-                _id("train_id", "position of the training example"),
+                identifier("train_id", "position of the training example"),
                 Column(
                     "weight",
                     pa.float32(),
@@ -181,13 +175,13 @@ TABLES: dict[str, Table] = {
             "predictions",
             "a held-out mask as a fit sees it",
             (
-                _STUDY,
-                _FIT,
-                _SPLIT,
-                _id("mask_id", "the held-out mask"),
+                STUDY,
+                FIT,
+                SPLIT,
+                identifier("mask_id", "the held-out mask"),
                 Column(
                     "predicted_margin",
-                    _FLOATS,
+                    FLOATS,
                     "bias + sum of included weights for every target, by target_id",
                     "logit",
                 ),
@@ -199,19 +193,21 @@ TABLES: dict[str, Table] = {
             "removals",
             "a predicted counterfactual: a target whose margin should change when a set is removed from all training examples",
             (
-                _STUDY,
+                STUDY,
                 Column(
                     "role", pa.string(), "role of its retrains, `removal-` and a word for the plan's targets, sizes and fit"
                 ),
-                _id("removal_id", "mask_id of its retrains, which targets share when the set is random; 0 is nothing removed"),
-                _id("target_id", "position of the test target"),
+                identifier(
+                    "removal_id", "mask_id of its retrains, which targets share when the set is random; 0 is nothing removed"
+                ),
+                identifier("target_id", "position of the test target"),
                 Column(
                     "method",
                     pa.string(),
                     "what was removed: `random`, or the first by `datamodel`, `difference`, `pixels`, `features`, ...",
                 ),
-                _id("k", "how many training examples were removed"),
-                Column("removed", _INTEGERS, "train_id of each"),
+                identifier("k", "how many training examples were removed"),
+                Column("removed", INTEGERS, "train_id of each"),
                 Column("predicted_change", pa.float32(), "minus the sum of their weights", "logit"),
                 Column("curved_change", pa.float32(), "the same through the parabola from predicted to actual margin", "logit"),
                 Column("algorithm", pa.string(), "learning algorithm of its retrains; NULL: the study's own", nullable=True),
@@ -223,34 +219,35 @@ TABLES: dict[str, Table] = {
             "supports",
             "a set of training examples that was tried: does a target flip without it, or with it relabelled",
             (
-                _STUDY,
+                STUDY,
                 Column("role", pa.string(), "`support-` and a word for what was asked and the fit"),
-                _id("target_id", "position of the test target"),
+                identifier("target_id", "position of the test target"),
                 Column("method", pa.string(), "whose order the examples were taken in: `datamodel`, `features`, ..."),
                 Column("change", pa.string(), "`removal` or `relabelling`: what was done to them"),
-                _id("step", "place in the search; 0 is nothing changed"),
-                _id("size", "how many training examples were changed"),
+                identifier("step", "place in the search; 0 is nothing changed"),
+                identifier("size", "how many training examples were changed"),
                 Column("confirming", pa.bool_(), "whether its models took no part in the search before"),
-                Column("changed", _INTEGERS, "train_id of each"),
-                _id("label", "class that they got; NULL for a removal", nullable=True),
+                Column("changed", INTEGERS, "train_id of each"),
+                identifier("label", "class that they got; NULL for a removal", nullable=True),
                 Column(
                     "predicted_margin", pa.float32(), "what the fit predicts; NULL for a relabelling", "logit", nullable=True
                 ),
-                Column("margins", _HALVES, "of the target, one a coupled model", "logit"),
+                Column("margins", HALVES, "of the target, one a coupled model", "logit"),
                 Column("flips", pa.bool_(), "whether their mean is below 0"),
                 Column("fit", pa.string(), "the fit that predicts"),
             ),
             ("role", "target_id", "method", "change", "step"),
         ),
+        *ANALYSES,
         Table(
             "scores",
             "what another tool says that a training example does to a target",
             (
-                _STUDY,
+                STUDY,
                 Column("method", pa.string(), "name of the tool or method, such as `trak`"),
-                _SPLIT,
+                SPLIT,
                 _TARGET,
-                _id("train_id", "position of the training example"),
+                identifier("train_id", "position of the training example"),
                 Column(
                     "score",
                     pa.float32(),
@@ -266,15 +263,15 @@ TABLES: dict[str, Table] = {
             (
                 Column("dataset_id", pa.string(), "name of the dataset"),
                 Column("split", pa.string(), "`train`: where the fault is"),
-                _id("example_id", "position of the faulty example in its split"),
+                identifier("example_id", "position of the faulty example in its split"),
                 Column(
                     "kind",
                     pa.string(),
                     "`label` (changed), `copy`, `near-copy` (pixels changed a little) or `leak` (near copy of a test example)",
                 ),
                 Column("source_split", pa.string(), "`test` or `train`: where the example that was copied is", nullable=True),
-                _id("source_id", "position of the example that was copied, before any was left out", nullable=True),
-                _id("true_label", "class of the image, from 0"),
+                identifier("source_id", "position of the example that was copied, before any was left out", nullable=True),
+                identifier("true_label", "class of the image, from 0"),
             ),
             ("split", "example_id"),
             hive_key="dataset",

@@ -72,6 +72,20 @@ def make_rows(partition: Partition, n_train: int = 12) -> pa.Table:
             **{"study_id": value, "method": role, "split": "test", "target_id": ids, "train_id": [4, 0, 1]},
             "score": rng.normal(size=3),
         },
+        "components": {
+            **{"study_id": value, "role": role, "embedding": ["features", "weights", "weights"], "component": [0, 0, 1]},
+            **{"explained": [1.0, 0.75, 0.25], "test_score": [None, [0.5, -0.5, 0.0], None]},
+            **{"train_loading": [None, rng.normal(size=n_train).tolist(), None], "fit": "lasso-0018"},
+            **dict.fromkeys(("other_study", "other_fit", "own_explained", "other_explained"), [None] * 3),
+        },
+        "clusters": {
+            **{"study_id": value, "role": role, "within": ["all", "all", "class"], "split": ["test", "train", "test"]},
+            **{"example_id": [0, 1, 0], "cluster": [0, 0, 1], "similarity": [0.75, 0.5, 1.0], "fit": "lasso-0018"},
+        },
+        "interventions": {
+            **{"study_id": value, "role": role, "removal_id": [i + 1 for i in ids], "component": [None, 0, 0]},
+            **{"side": ["random", "high", "low"], "k": 2, "removed": [[4, 0], [0, 1], [1, 2]], "fit": "lasso-0018"},
+        },
         "supports": {
             **{
                 "study_id": value,
@@ -122,6 +136,8 @@ def fill(lake: Lake) -> Lake:
         partitions += [Partition(table, s, role, 0) for s in N_TRAIN for role in ("lasso-0009", "lasso-0018")]
     partitions += [Partition("removals", s, "removal-1", 0) for s in N_TRAIN]
     partitions += [Partition("supports", s, "support-1", 0) for s in N_TRAIN]
+    for table, role in (("components", "structure-1"), ("clusters", "structure-1"), ("interventions", "component-1")):
+        partitions += [Partition(table, s, role, 0) for s in N_TRAIN]
     partitions += [Partition("planted", "pixels", "faults", 0)]
     partitions += [Partition("scores", s, "trak", 0) for s in N_TRAIN]
     for p in partitions:

@@ -125,6 +125,24 @@ def checked(tmp_path_factory: pytest.TempPathFactory, built: Lake, checked_study
     return lake
 
 
+@pytest.fixture(scope="session")
+def structured_study() -> Study:
+    """The small study with components, clusters, and retrains without either end of two components."""
+    asked = {"components": 6, "clusters": 5, "subpopulations": 2, "interventions": 2, "size": 7, "repeats": 2}
+    return make_study(structure=asked)
+
+
+@pytest.fixture(scope="session")
+def structured(tmp_path_factory: pytest.TempPathFactory, built: Lake, structured_study: Study) -> Lake:
+    """A lake with all of it, shared: to be read only."""
+    lake = Lake(shutil.copytree(built.root, tmp_path_factory.mktemp("structured") / "lake"))
+    report = build(lake, structured_study)
+    assert not report.failures
+    assert not report.left
+    assert report.added == {"components": 1, "clusters": 1, "interventions": 1, "masks": 1, "margins": 1}
+    return lake
+
+
 @pytest.fixture
 def built_copy(built: Lake, tmp_path: Path) -> Lake:
     """All of the small study, to be changed."""

@@ -53,7 +53,7 @@ def test_every_field_has_its_meaning_below_it(module):
 
 def test_defaults_are_the_digits_study_in_full():
     shipped = study.load("digits")
-    shipped = shipped.model_copy(update={"removals": study.Removals(), "support": study.Support()})
+    shipped = shipped.model_copy(update={"removals": study.Removals(), "support": study.Support(), "structure": study.Structure()})
     bare = Study.model_validate({"name": "digits", "algorithm": {"name": "patchnet"}})
     assert bare == shipped
     assert hash(bare) == hash(shipped)
@@ -221,7 +221,7 @@ def test_every_field_that_changes_numbers_changes_the_fingerprint(study_of, chan
 
 
 def test_every_field_is_known_to_change_numbers_or_not():
-    free = {"name", "models", "estimators", "curve", "removals", "support"}
+    free = {"name", "models", "estimators", "curve", "removals", "support", "structure"}
     assert {field for change in CHANGES for field in change} == set(Study.model_fields) - free
 
 

@@ -67,6 +67,17 @@ DEFAULTS: dict[str, Row] = {
         },
         **{"label": None, "predicted_margin": None, "fit": "lasso-00004"},
     },
+    "components": {
+        **{"study_id": "toy", "role": "structure", "embedding": "weights", "fit": "lasso-00004", "explained": 0.5},
+        **dict.fromkeys(("test_score", "train_loading", "other_study", "other_fit", "own_explained", "other_explained")),
+    },
+    "clusters": {
+        **{"study_id": "toy", "role": "structure", "within": "all", "split": "test", "similarity": 0.5},
+        "fit": "lasso-00004",
+    },
+    "interventions": {
+        **{"study_id": "toy", "role": "component", "component": None, "side": "random", "k": 1, "fit": "lasso-00004"},
+    },
     "scores": {"study_id": "toy", "method": "trak", "split": "test"},
     "planted": {
         **{"dataset_id": "pixels", "split": "train", "kind": "label", "true_label": 0},
