@@ -42,6 +42,7 @@ def as_table(found: dict[str, Any]) -> RichTable:
         title=f"study {found['study']} in {found['lake']}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         padding=(0, 1, 0, 0),
     )
     for name in ("table", "planned", "present", "missing", "failed", "rows", "bytes", "to do", "to store"):

@@ -25,7 +25,8 @@ with scores as (
     where component_places.split = 'test' and embedding = 'weights' and ($study is null or study_id = $study)
 ),
 drops as (
-    select study_id, fit, component, target_id, avg(observed) filter (side = 'high') as without_high, avg(observed) filter (side = 'low') as without_low
+    select study_id, fit, component, target_id, avg(observed) filter (side = 'high') as without_high,
+           avg(observed) filter (side = 'low') as without_low
     from intervention_drops($study)
     where side <> 'random'
     group by study_id, fit, component, target_id

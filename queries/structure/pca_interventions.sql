@@ -35,7 +35,8 @@ random_accuracies as (
     group by study_id, role
 ),
 places as (
-    select study_id, fit, component, example_id as target_id, any_value(value) as score, any_value(high_rank) as high_rank, any_value(low_rank) as low_rank
+    select study_id, fit, component, example_id as target_id, any_value(value) as score,
+           any_value(high_rank) as high_rank, any_value(low_rank) as low_rank
     from component_places
     where embedding = 'weights' and split = 'test'
     group by study_id, fit, component, example_id
@@ -48,7 +49,8 @@ effects as (
 select component, side, k, avg(observed) filter (own) as own_drop, stddev_samp(observed) filter (own) / sqrt(count(*) filter (own)) as own_error,
        avg(predicted) filter (own) as own_predicted, avg(observed) filter (other) as other_drop,
        stddev_samp(observed) filter (other) / sqrt(count(*) filter (other)) as other_error, avg(predicted) filter (other) as other_predicted,
-       avg(observed) as all_drop, corr(towards, observed) as pearson, any_value(accuracy) as test_accuracy, any_value(random_accuracy) as random_accuracy,
+       avg(observed) as all_drop, corr(towards, observed) as pearson,
+       any_value(accuracy) as test_accuracy, any_value(random_accuracy) as random_accuracy,
        any_value(repeats) as repeats, study_id, fit, role, any_value(fingerprint) as fingerprint
 from effects join accuracies using (study_id, role, removal_id) join random_accuracies using (study_id, role) left join studies using (study_id)
 group by study_id, role, fit, component, side, k
