@@ -18,7 +18,7 @@ ANALYSES: tuple[Table, ...] = (
             Column(
                 "embedding",
                 pa.string(),
-                "`weights`; last hidden `features` of a network trained on everything (logits where it shows none); `pixels`; or "
+                "`weights`; last hidden `features` of a network trained on everything (else logits); `pixels`; or "
                 "`residual`: weights without their projection on another study's",
             ),
             identifier("component", "place by explained variance, from 0"),

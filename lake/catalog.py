@@ -59,7 +59,7 @@ MACROS = {
     "rank_correlation(predicted, outputs)": """case when list_dot_product(outputs, outputs) > 0 then coalesce(
         list_dot_product(predicted, outputs)
         / nullif(sqrt(list_dot_product(predicted, predicted) * list_dot_product(outputs, outputs)), 0), 0) end""",
-    # 1 / LDS² is a line over 1 / number of models: where it is for ever more of them, from two points on it; the smaller may be NULL
+    # 1 / LDS² is a line over 1 / number of models: its value for ever more of them, from two points; the smaller may be NULL
     "asymptote(m, y, fewer, of_fewer)": "if(y is null, null, coalesce(y - (of_fewer - y) / (1 / fewer - 1 / m) / m, y * 0))",
     # Poisson(1) count from the first 32 bits of the key's MD5: the same in every version and on every machine
     "poisson(key)": """list_transform([('0x' || left(md5(key), 8))::ubigint / 4294967296.0], lambda u:

@@ -53,7 +53,9 @@ def test_every_field_has_its_meaning_below_it(module):
 
 def test_defaults_are_the_digits_study_in_full():
     shipped = study.load("digits")
-    shipped = shipped.model_copy(update={"removals": study.Removals(), "support": study.Support(), "structure": study.Structure()})
+    shipped = shipped.model_copy(
+        update={"removals": study.Removals(), "support": study.Support(), "structure": study.Structure()}
+    )
     bare = Study.model_validate({"name": "digits", "algorithm": {"name": "patchnet"}})
     assert bare == shipped
     assert hash(bare) == hash(shipped)
