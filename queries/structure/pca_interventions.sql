@@ -41,7 +41,9 @@ places as (
     where embedding = 'weights' and split = 'test'
     group by study_id, fit, component, example_id
 ),
-effects as (select *, if(side = 'high', score, -score) as towards, if(side = 'high', high_rank, low_rank) <= $ends as own,
+effects as (
+    select study_id, role, fit, component, side, k, removal_id, observed, predicted,
+           if(side = 'high', score, -score) as towards, if(side = 'high', high_rank, low_rank) <= $ends as own,
            if(side = 'high', low_rank, high_rank) <= $ends as other
     from intervention_drops($study) join places using (study_id, fit, component, target_id)
 )
