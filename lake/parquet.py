@@ -7,6 +7,8 @@ checksums and a page index are written too: pyarrow can check the first, the Hub
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +23,8 @@ from lake.schema import Table
 from lake.tables import FORMAT
 
 SEAL_KEY = b"lake.seal"
+_FACTS_FIELD = b"\x18\x04lake\x18"
+"""What stands before the facts in a footer: a key of 4 bytes, and that a value follows (Thrift's compact protocol)."""
 _UNSEALED = b"0" * 64
 _CHUNK = 1 << 18
 _BATCH, _BATCH_OF_LISTS = 65_536, 256
@@ -111,9 +115,30 @@ def write(rows: pa.Table, spec: Table, facts: Facts, path: Path) -> Facts:
 
 def read_facts(source: Path | BinaryIO) -> Facts:
     """Facts in a file's footer; CorruptError when it is no sealed parquet file of a lake."""
+    with _no_facts():
+        return Facts.from_json((pq.read_metadata(source).metadata or {})[b"lake"])
+
+
+def read_sealed(source: BinaryIO) -> Facts | None:
+    """Facts of a file, in the one pass over its bytes that proves them; None when they are not the bytes that were sealed.
+
+    Raises as `read_facts` does. pyarrow takes as long for a footer as SHA-256 for 150 kB, so the facts are taken from
+    their place before the seal, where our writer puts them; a footer in another order is pyarrow's.
+    """
+    if (footer := _proven(source)) is None:
+        return None
+    if (text := _text_of_facts(footer)) is None:
+        source.seek(0)
+        return read_facts(source)
+    with _no_facts():
+        return Facts.from_json(text)
+
+
+@contextmanager
+def _no_facts() -> Iterator[None]:
+    """Call what goes wrong inside a footer that holds no facts."""
     try:
-        metadata = pq.read_metadata(source).metadata or {}
-        return Facts.from_json(metadata[b"lake"])
+        yield
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorruptError(f"not a partition of a lake ({_first_line(error)})") from error
 
@@ -163,46 +188,67 @@ def _size(source: Path | BinaryIO) -> int:
 
 def seal_holds(source: BinaryIO) -> bool:
     """Whether the bytes of `source` are the bytes that were sealed."""
-    position, seal = _find_seal(source)
-    return seal is not None and _digest(source, position) == seal
+    return _proven(source) is not None
+
+
+def _proven(source: BinaryIO) -> bytes | None:
+    """The footer of a file whose bytes are those that were sealed."""
+    start, footer = _footer(source)
+    at = _place_of_seal(footer)
+    holds = at is not None and _digest(source, start, footer, at) == footer[at : at + len(_UNSEALED)]
+    return footer if holds else None
 
 
 def _seal(path: Path) -> None:
     with path.open("r+b") as file:
-        position, seal = _find_seal(file)
-        if seal is None:
+        start, footer = _footer(file)
+        at = _place_of_seal(footer)
+        if at is None:
             raise LakeError(f"{path}: the parquet writer left no room for the seal; report this with the pyarrow version")
-        digest = _digest(file, position)
-        file.seek(position)
+        digest = _digest(file, start, footer, at)
+        file.seek(start + at)
         file.write(digest)
 
 
-def _find_seal(file: BinaryIO) -> tuple[int, bytes | None]:
-    """Offset and value of the seal: in the footer the key is followed by a two-byte header and 64 digits."""
+def _footer(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the footer starts, and all bytes from there on; none when the file does not end as parquet does."""
     size = file.seek(0, 2)
     file.seek(max(0, size - 8))
     tail = file.read(8)
     start = size - 8 - int.from_bytes(tail[:4], "little") if tail[4:] == b"PAR1" else size
     if not 0 <= start < size:
-        return 0, None
+        return size, b""
     file.seek(start)
-    footer = file.read()
+    return start, file.read()
+
+
+def _place_of_seal(footer: bytes) -> int | None:
+    """Where the seal's 64 digits stand: after the key and a header of two bytes."""
     at = footer.rfind(SEAL_KEY) + len(SEAL_KEY) + 2
-    found = footer.count(SEAL_KEY) == 1 and footer[at - 1] == len(_UNSEALED)
-    return start + at, footer[at : at + len(_UNSEALED)] if found else None
+    return at if footer.count(SEAL_KEY) == 1 and footer[at - 1] == len(_UNSEALED) else None
 
 
-def _digest(file: BinaryIO, position: int) -> bytes:
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+def _text_of_facts(footer: bytes) -> bytes | None:
+    """The facts' JSON, when it ends three bytes before the seal's key: the end of its own entry, and the key's header."""
+    end = footer.rfind(SEAL_KEY) - 3
+    start = footer.rfind(_FACTS_FIELD, 0, end) + len(_FACTS_FIELD)
+    size = width = 0
+    for byte in footer[start : start + 5]:  # a length in groups of 7 bits, the lowest first
+        size |= (byte & 127) << 7 * width
+        width += 1
+        if byte < 128:
+            break
+    return footer[start + width : end] if start + width + size == end else None
+
+
+def _digest(file: BinaryIO, start: int, footer: bytes, seal: int) -> bytes:
+    """SHA-256 (hex) of the bytes before `start` and of the footer, the digits at `seal` read as zeros."""
+    digest, buffer, left = hashlib.sha256(), memoryview(bytearray(min(_CHUNK, start))), start
     file.seek(0)
-    left = position
-    while left and (n := file.readinto(buffer[: min(_CHUNK, left)])):  # pyright: ignore[reportAttributeAccessIssue]
+    while left and (n := file.readinto(buffer[:left])):  # pyright: ignore[reportAttributeAccessIssue]
         digest.update(buffer[:n])
         left -= n
-    digest.update(_UNSEALED)
-    file.seek(position + len(_UNSEALED))
-    while n := file.readinto(buffer):  # pyright: ignore[reportAttributeAccessIssue]
-        digest.update(buffer[:n])
+    digest.update(footer[:seal] + _UNSEALED + footer[seal + len(_UNSEALED) :])
     return digest.hexdigest().encode()
 
 

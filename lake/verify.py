@@ -79,10 +79,9 @@ def quarantine(lake: Lake, problems: list[Problem]) -> dict[str, str]:
 def _check_file(lake: Lake, partition: Partition, deep: bool) -> Facts | Problem:
     try:
         with lake.files.open(partition.path) as source:
-            if not parquet.seal_holds(source):
-                return Problem(partition.path, *_unsealed(lake, partition.path))
-            source.seek(0)
-            facts = parquet.read_facts(source)
+            facts = parquet.read_sealed(source)
+        if facts is None:
+            return Problem(partition.path, *_unsealed(lake, partition.path))
     except CorruptError as error:
         return Problem(partition.path, str(error), SET_ASIDE)
     except LakeError as error:  # a newer format, and nothing wrong with it
