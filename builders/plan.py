@@ -10,6 +10,7 @@ from builders import (
     interventions,
     margins,
     masks,
+    neighbours,
     planted,
     removals,
     structure,
@@ -27,7 +28,7 @@ from lake.store import Lake
 from lake.tables import TABLES
 
 BUILDERS: tuple[Builder, ...] = (
-    *(examples, planted, masks, margins, datamodels),
+    *(examples, planted, neighbours, masks, margins, datamodels),
     *(removals, counterfactuals, supports, structure, interventions),
 )
 """In order: what a builder needs is built by those before it."""
@@ -59,7 +60,7 @@ class Inventory:
             return self.seconds_a_row(margins.NAME, study) / study.alpha
         if builder == margins.NAME:
             return PRIOR_SECONDS.get(study.algorithm.name, 1.0)
-        return {examples.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 4.5e-3)
+        return {examples.NAME: 0.5, neighbours.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 4.5e-3)
 
     def predicted_seconds(self, builder: str, study: Study) -> float:
         """Seconds of one worker that the builder's missing units are expected to take."""

@@ -42,12 +42,13 @@ DERIVED = {
         """select study_id, min(identity->'dataset'->>'name') as dataset_id, min((identity->>'alpha')::double) as alpha,
        min(identity->>'design') as design, min(identity->>'margin') as margin, min(fingerprint) as fingerprint,
        count(distinct fingerprint) as n_fingerprints
-from partitions where table_name not in ('examples', 'planted') group by study_id""",
+from partitions where table_name not in ('examples', 'planted', 'neighbours') group by study_id""",
     ),
 }
 """Views over the tables' views by name: what one row is, and the select."""
 
 MACROS = {
+    "clipped(margin)": "greatest(least(margin, 100), -100)",
     "included(mask, train_id)": "get_bit(mask::bit, train_id::integer) = 1",
     # average ranks minus their mean: places from below minus places from above; each list is sorted once
     "centred_ranks(numbers)": """list_transform([{up: list_sort(numbers), down: list_reverse_sort(numbers)}], lambda s:
@@ -61,6 +62,12 @@ MACROS = {
         / nullif(sqrt(list_dot_product(predicted, predicted) * list_dot_product(outputs, outputs)), 0), 0) end""",
     # 1 / LDS² is a line over 1 / number of models: its value for ever more of them, from two points; the smaller may be NULL
     "asymptote(m, y, fewer, of_fewer)": "if(y is null, null, coalesce(y - (of_fewer - y) / (1 / fewer - 1 / m) / m, y * 0))",
+    # of two samples in 20 bins between their smallest and largest, p and q within 100, q at least 1e-5 (KLoM, arXiv 2410.23232)
+    "binned_divergence(p, q)": """list_transform([list_concat(p, q)], lambda all_of: list_transform([[
+            list_histogram(list_transform(numbers, lambda x: least(floor(20 * (clipped(x) - clipped(list_min(all_of)))
+            / greatest(clipped(list_max(all_of)) - clipped(list_min(all_of)), 1e-9)), 19))) for numbers in [p, q]]],
+        lambda h: list_sum(list_transform(map_entries(h[1]), lambda e: e.value / len(p)
+            * ln(e.value / len(p) / greatest(coalesce(h[2][e.key], 0) / len(q), 1e-5)))))[1])[1]""",
     # Poisson(1) count from the first 32 bits of the key's MD5: the same in every version and on every machine
     "poisson(key)": """list_transform([('0x' || left(md5(key), 8))::ubigint / 4294967296.0], lambda u:
         (u > 0.367879441)::integer + (u > 0.735758882)::integer + (u > 0.919698603)::integer + (u > 0.981011843)::integer
@@ -77,9 +84,12 @@ STEPS = (
     "target_lds",
     "fit_lds",
     "left_out",
+    "duplicate_pairs",
+    "label_scores",
     "removal_effects",
     "removal_drops",
     "removal_panels",
+    "forgotten_outputs",
     "smallest_supports",
     "fit_counterfactuals",
     "fit_labels",

@@ -258,6 +258,24 @@ TABLES: dict[str, Table] = {
             ("method", "split", "target_id", "train_id"),
         ),
         Table(
+            "neighbours",
+            "a training image that looks much like another image of the dataset",
+            (
+                Column("dataset_id", pa.string(), "name of the dataset"),
+                Column("split", pa.string(), "`test` or `train`: where the image is"),
+                identifier("example_id", "position of the image in its split"),
+                identifier("rank", "1 is the nearest"),
+                identifier("train_id", "position of the training image that looks like it, never itself"),
+                Column(
+                    "distance",
+                    pa.float32(),
+                    "between the images, or their mirror images, at 8 x 8 pixels, mean 0 and length 1: 0 to 2",
+                ),
+            ),
+            ("split", "example_id", "rank"),
+            hive_key="dataset",
+        ),
+        Table(
             "planted",
             "a fault that was put into a dataset on purpose, so that what should find it can be judged",
             (

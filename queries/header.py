@@ -8,7 +8,8 @@
     -- column: weight float [logit] : change of ...   name, type as DuckDB returns it, unit where there is one, meaning
     -- rows: a training example                       what one row is
 
-The select follows, with each parameter as `$name`. Types: text, integer, bigint, double, float, boolean.
+The select follows, with each parameter as `$name`. Types: text, integer, bigint, double, float, boolean,
+and for parameters integers: positions with commas between.
 """
 
 import math
@@ -33,6 +34,11 @@ _PARAM = re.compile(r"(\w+) ([\w|]+)(?: (-?\d+)\.\.(-?\d+))?(?: = (\S+))? : (.+)
 _COLUMN = re.compile(r"(\w+) (\w+)(?: \[(.+?)\])? : (.+)")
 _INTEGER_RANGES = {"integer": (-(2**31), 2**31 - 1), "bigint": (-(2**63), 2**63 - 1)}
 _WORDS = {"true": True, "false": False}
+_KINDS = {
+    "double": "a finite number",
+    "boolean": "true or false",
+    "integers": "integers from 0 with commas between, such as 3,17",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ class Param:
             low, high = self.bounds or _INTEGER_RANGES[self.type]
             number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,19}", text) else None
             return self._check(text, number is not None and low <= number <= high, number)
+        if self.type == "integers":
+            good = re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text) is not None
+            return self._check(text, good, [int(part) for part in text.split(",")] if good else None)
         if self.type == "double":
             number = _real(text)
             return self._check(text, math.isfinite(number), number)
@@ -72,7 +81,7 @@ class Param:
             low, high = self.bounds or _INTEGER_RANGES[self.type]
             kind = f"an integer from {low} to {high}"
         else:
-            kind = {"double": "a finite number", "boolean": "true or false"}.get(self.type, "any text")
+            kind = _KINDS.get(self.type, "any text")
         return f"{kind}, or null" if self.default == "null" else kind
 
     def _check(self, text: str, good: bool, value: Any) -> Any:
@@ -137,7 +146,7 @@ def _header(sql: str) -> list[str]:
 
 def _param(path: Path, text: str) -> Param:
     match = _PARAM.fullmatch(text)
-    if match is None or ("|" not in match[2] and match[2] not in COLUMN_TYPES):
+    if match is None or ("|" not in match[2] and match[2] not in (*COLUMN_TYPES, "integers")):
         raise LakeError(f"{path}: param {text!r} is not of the form `name type [low..high] [= default] : meaning`")
     bounds = (int(match[3]), int(match[4])) if match[3] else None
     return Param(match[1], match[2], bounds, match[5], match[6])

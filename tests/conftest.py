@@ -68,6 +68,10 @@ def make_rows(partition: Partition, n_train: int = 12) -> pa.Table:
             **{"dataset_id": value, "split": "train", "example_id": ids, "kind": ["label", "copy", "leak"]},
             **{"source_split": [None, "train", "test"], "source_id": [None, 0, 1], "true_label": [2, 0, 1]},
         },
+        "neighbours": {
+            **{"dataset_id": value, "split": ["test", "train", "train"], "example_id": [0, 0, 1], "rank": 1},
+            **{"train_id": [1, 1, 0], "distance": [0.5, 0.25, 0.25]},
+        },
         "scores": {
             **{"study_id": value, "method": role, "split": "test", "target_id": ids, "train_id": [4, 0, 1]},
             "score": rng.normal(size=3),
@@ -138,7 +142,7 @@ def fill(lake: Lake) -> Lake:
     partitions += [Partition("supports", s, "support-1", 0) for s in N_TRAIN]
     for table, role in (("components", "structure-1"), ("clusters", "structure-1"), ("interventions", "component-1")):
         partitions += [Partition(table, s, role, 0) for s in N_TRAIN]
-    partitions += [Partition("planted", "pixels", "faults", 0)]
+    partitions += [Partition("planted", "pixels", "faults", 0), Partition("neighbours", "pixels", "pixels", 0)]
     partitions += [Partition("scores", s, "trak", 0) for s in N_TRAIN]
     for p in partitions:
         rows = make_rows(p, N_TRAIN.get(p.value, 12))

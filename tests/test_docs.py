@@ -1,5 +1,6 @@
 """The documentation cannot rot: README names every command, table, column and query, and its snippets run."""
 
+import json
 import os
 import re
 import subprocess
@@ -113,3 +114,25 @@ def test_the_python_of_readme_runs(workshop):
 def test_plug_in_page_is_short():
     for code in blocks("python"):
         assert len(code.splitlines()) <= 30
+
+
+def test_the_cleaning_of_readme_runs_and_helps(tmp_path):
+    """On a small faulty study, each line of make as the command behind it."""
+    steps = next(block for block in blocks("sh") if "keep_list" in block)
+    (tmp_path / "digits-faulty.toml").write_text(
+        'name = "digits-faulty"\nmodels = 128\npool = 4\nheldout_masks = 4\nheldout_repeats = 4\npartition_models = 32\ncurve = []\n'
+        'estimators = ["ridge"]\n[dataset]\nsource = "digits"\nn_train = 300\nn_test = 200\nplanted = { labels = 50 }\n'
+        '[algorithm]\nname = "patchnet"\nwidths = [24, 48]\n'
+    )
+    steps = steps.replace("builders/studies/", "").replace("STUDY=digits-faulty ", "STUDY=digits-faulty.toml ")
+    python = f'"{sys.executable}" -m'
+    steps = re.sub(r"make build-missing STUDY=(\S+)", rf"{python} builders build-missing --workers 1 --study \1", steps)
+    steps = re.sub(r'make query Q=(\w+) PARAMS="(.*?)"', rf'{python} queries run \1 --params "\2"', steps)
+    steps = steps.replace("FORMAT=", "--format ").rstrip() + " --format json"
+    done = subprocess.run(
+        ["bash", "-euc", steps], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout[done.stdout.index("[") :])
+    assert (row["n_train"], row["than_n_train"]) == (250, 300)
+    assert row["accuracy_gain"] > 3 * row["accuracy_error"] > 0

@@ -79,6 +79,7 @@ DEFAULTS: dict[str, Row] = {
         **{"study_id": "toy", "role": "component", "component": None, "side": "random", "k": 1, "fit": "lasso-00004"},
     },
     "scores": {"study_id": "toy", "method": "trak", "split": "test"},
+    "neighbours": {"dataset_id": "pixels", "split": "train", "rank": 1},
     "planted": {
         **{"dataset_id": "pixels", "split": "train", "kind": "label", "true_label": 0},
         **{"source_split": None, "source_id": None},

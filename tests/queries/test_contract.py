@@ -13,7 +13,7 @@ from queries.run import CHECKS, FOLDER, bind, run, shipped
 
 QUERIES = list(shipped().values())
 KNOWN = {*TABLES, *DERIVED, *STEPS, "partitions"}
-GIVEN = {"target_id": "0"}
+GIVEN = {"target_id": "0", "study": "digits"}
 NASTY = ["'; drop view masks; --", "$k?{study}%s", '\\["', "\0", "", "é" * 5_000]
 
 

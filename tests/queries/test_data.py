@@ -88,3 +88,22 @@ def test_a_flipped_label_is_the_first_suspect(lake_of, ask):
     rows = ask(lake_of(masks=masks, margins=margins), "label_suspects")
     assert (rows[0]["train_id"], rows[0]["mean_weight"]) == (6, None)
     assert rows[0]["margin_out"] == pytest.approx(-2)
+
+
+def test_planted_labels_are_judged_by_area_under_the_curve(lake_of, ask):
+    wrong = [{"example_id": 2}, {"example_id": 1, "kind": "copy"}]
+    tables = {"masks": MASKS, "margins": MARGINS, "fits": [{"target_id": 0}]}
+    weights = [{"target_id": 0, "train_id": 0, "weight": -3.0}, {"target_id": 0, "train_id": 1, "weight": 1.0}]
+    rows = ask(lake_of(examples=EXAMPLES, planted=wrong, weights=weights, **tables), "label_suspects")
+    # example 2 has the lowest margin without it and the highest self-influence; by weight 0 is worse and 1 better
+    assert {(row["margin_out_auc"], row["self_influence_auc"], row["mean_weight_auc"]) for row in rows} == {(1.0, 1.0, 0.5)}
+    assert [(row["train_id"], row["wrong"]) for row in rows] == [(2, True), (0, False), (1, False)]
+
+
+def test_ties_count_half_and_without_planted_labels_nothing_is_judged(lake_of, ask, toy):
+    tables = {"examples": EXAMPLES, "masks": MASKS, "margins": MARGINS, "fits": [{"target_id": 0}]}
+    (row, *_) = ask(lake_of(planted=[{"example_id": 0}], **tables), "label_suspects")
+    assert (row["margin_out_auc"], row["self_influence_auc"], row["mean_weight_auc"]) == (0.5, 0.5, 0.5)
+    (row, *_) = ask(lake_of(planted=[{"example_id": 0}], **{**tables, "fits": []}), "label_suspects")
+    assert (row["margin_out_auc"], row["mean_weight_auc"], row["fit"]) == (0.5, None, None)
+    assert {(row["wrong"], row["margin_out_auc"]) for row in ask(toy, "label_suspects")} == {(None, None)}

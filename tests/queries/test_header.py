@@ -13,6 +13,7 @@ TEXT = """-- question: How many?
 -- param: at double = 0.5 : where
 -- param: all boolean = false : everything
 -- param: big bigint : a large number
+-- param: ids integers = null : which
 -- param: study text = null : one study; null: all
 -- column: n bigint [B] : bytes: in all
 -- column: name text : a name
@@ -61,6 +62,7 @@ def test_header_is_read(query):
             ("study", "", ""),
             ("study", "a=b", "a=b"),
         ],
+        *[("ids", "3,17,020", [3, 17, 20]), ("ids", "0", [0]), ("ids", "null", None)],
         *[("at", "1e-3", 0.001), ("at", "-2", -2.0), ("all", "true", True), ("all", "false", False)],
     ],
 )
@@ -78,6 +80,7 @@ def test_values_are_typed(query, name, text, value):
         ],
         *[("split", text, "test or train, or null") for text in ("tset", "Test", "test|train", "")],
         *[("at", text, "a finite number") for text in ("nan", "inf", "1,5", "")],
+        *[("ids", text, "integers from 0 with commas") for text in ("", "3,", "3, 4", "-1", "1e3", "3;4", "9" * 10)],
         ("all", "yes", "true or false"),
         ("big", str(2**63), "an integer from -9223372036854775808 to 9223372036854775807"),
         ("study", "\udcff", "any text"),

@@ -125,7 +125,8 @@ function bound(sql) {
 }
 
 function literal(text, type) {
-  const kind = { integer: "integer", bigint: "bigint", double: "double", boolean: "boolean" }[type] ?? "varchar";
+  const kind = { integer: "integer", bigint: "bigint", double: "double", boolean: "boolean", integers: "integer[]" }[type] ?? "varchar";
+  if (type === "integers" && text !== "null") text = `[${text}]`;
   return text === "" || text === "null" ? `null::${kind}` : `'${text.replaceAll("'", "''")}'::${kind}`;
 }
 
