@@ -106,6 +106,20 @@ def test_the_seal_holds_on_untouched_files(written, large):
             assert parquet.seal_holds(file)
 
 
+@pytest.mark.parametrize("order", [("lake", "lake.seal"), ("lake.seal", "lake"), ("lake", "more", "lake.seal")], ids=str)
+@pytest.mark.parametrize("reason", [0, 20, 20_000])
+def test_sealed_facts_are_those_that_pyarrow_reads_in_any_order_of_the_footer(tmp_path, facts_of, order, reason):
+    """Their length takes two or three bytes; a byte that is flipped leaves none."""
+    facts, path = facts_of(MARGINS, code="x" * reason), tmp_path / "file"
+    values = {"lake": facts.to_json(), "lake.seal": "0" * 64, "more": "lake"}
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({key: values[key] for key in order}), path)
+    parquet._seal(path)
+    whole = path.read_bytes()
+    assert parquet.read_sealed(io.BytesIO(whole)) == parquet.read_facts(path) == facts
+    for at in (5, len(whole) // 2, len(whole) - 20):
+        assert parquet.read_sealed(io.BytesIO(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])) is None
+
+
 def test_the_seal_is_what_anybody_can_compute(written):
     """SHA-256 of the file with the seal's digits read as zeros: pinned by a computation of its own."""
     whole = written()[0].read_bytes()
