@@ -175,7 +175,7 @@ def test_margins_of_other_masks_are_not_predicted(planted, tmp_path, build_missi
     order = np.random.default_rng(0).permutation(400)
     pair = [Partition("margins", "small", "fit", i) for i in range(2)]
     rows, facts = lake.scan(pair), lake.facts({p: lake.present("margins")[p] for p in pair})
-    for table in ("examples", "masks", "margins"):
+    for table in ("examples", "neighbours", "masks", "margins"):
         shutil.copytree(lake.root / table, shuffled.root / table)
     for i, partition in enumerate(pair):
         shuffled.quarantine(partition)
@@ -213,7 +213,7 @@ def test_too_few_models_to_fit_on_are_named_and_everything_else_is_there(lake, s
     assert len(report.failures) == 1
     assert f"study small, {models} models: " in report.failures[0]
     assert wanted in report.failures[0]
-    assert set(report.added) == {"examples", "masks", "margins"}
+    assert set(report.added) == {"examples", "neighbours", "masks", "margins"}
 
 
 def test_the_way_of_a_cuda_device_leads_to_the_same_fits(built_copy, small, monkeypatch):

@@ -138,7 +138,8 @@ def test_a_dataset_of_ones_own_works_from_a_file_to_datamodels(own, lake, study_
     chosen = study_of(dataset={"source": f"{name}:load"}, algorithm=recipe)
     report = build_missing(lake, chosen)
     assert not report.failures
-    assert report.added == {"examples": 1, "masks": 4, "margins": 4, "weights": 2, "predictions": 4, "fits": 4}
+    own_images = {"examples": 1, "neighbours": 1}
+    assert report.added == own_images | {"masks": 4, "margins": 4, "weights": 2, "predictions": 4, "fits": 4}
     assert [p.path for p in lake.present("examples")] == [f"examples/dataset={name}-load/images-00000.parquet"]
 
 

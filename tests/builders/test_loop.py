@@ -22,7 +22,7 @@ from lake.errors import ConflictError, CorruptError, IncompleteError, LakeError
 from lake.partition import Partition
 from lake.store import Lake
 
-ADDED = {"examples": 1, "masks": 4, "margins": 4, "weights": 2, "predictions": 4, "fits": 4}
+ADDED = {"examples": 1, "neighbours": 1, "masks": 4, "margins": 4, "weights": 2, "predictions": 4, "fits": 4}
 
 OWN = """
     import os
@@ -188,9 +188,9 @@ def test_a_lake_without_its_caches_is_the_same_lake(built_copy, small, build_mis
 def test_a_budget_of_nothing_builds_nothing_and_the_next_build_everything(lake, small, built, build_missing, contents):
     report = build_missing(lake, small, seconds=0)
     assert report.added == {}
-    assert report.left == 11  # images, 4 of masks, 4 of margins, 2 sizes of datamodels
+    assert report.left == 12  # images, their neighbours, 4 of masks, 4 of margins, 2 sizes of datamodels
     assert files(lake) == {}
-    with pytest.raises(IncompleteError, match="11 piece\\(s\\) of work remain: run the same command again"):
+    with pytest.raises(IncompleteError, match="12 piece\\(s\\) of work remain: run the same command again"):
         loop.check(report)
     build_missing(lake, small)
     assert contents(lake) == contents(built)
@@ -260,7 +260,7 @@ def test_damage_in_another_study_does_not_stop_this_one(built_copy, study_of, bu
     path.write_bytes(path.read_bytes()[:1000])
     report = build_missing(built_copy, study_of(name="second"))
     assert not report.failures
-    assert report.added == {table: n for table, n in ADDED.items() if table != "examples"}
+    assert report.added == {table: n for table, n in ADDED.items() if table not in ("examples", "neighbours")}
 
 
 @pytest.mark.row("R5")
@@ -330,7 +330,7 @@ def test_what_may_use_a_gpu_is_told_to_the_engine(own, lake, study_of, small, bu
 
     monkeypatch.setattr(engines, "start", lambda name, lake, work, workers: Recording(work, workers))
     build_missing(lake, small)
-    assert told == {"examples": False, "masks": False, "margins": False, "datamodels": True}
+    assert told == {"examples": False, "neighbours": False, "masks": False, "margins": False, "datamodels": True}
     build_missing(lake, study_of(name="other", algorithm={"name": f"{own(OWN)}:prepare"}))
     assert told["margins"]  # an algorithm that we do not know may use one
 
@@ -381,7 +381,7 @@ def test_what_a_partition_says_of_itself(built, small):
         assert facts.device.startswith("cpu ")
         assert set(facts.libraries) >= {"numpy", "numba", "pyarrow", "scikit-learn"}
         assert facts.n_failed == 0
-        if partition.table != "examples":
+        if partition.table not in ("examples", "neighbours"):
             assert facts.identity == small.identity(datasets.digest(small.dataset))
 
 

@@ -73,7 +73,7 @@ def test_a_study_with_mistakes_ends_with_2_in_one_line(command, study_file, tmp_
 def test_a_dry_run_prints_the_plan_and_builds_nothing(command, lake, study_file):
     ended = command("builders", "build-missing", "--study", study_file(), "--lake", lake.root, "--dry-run", "--workers", 2)
     assert ended.code == 0
-    assert re.search(r"dry run: 11 piece\(s\) of work missing, about \d+ s on 2 worker\(s\), .*nothing was built", ended.out)
+    assert re.search(r"dry run: 12 piece\(s\) of work missing, about \d+ s on 2 worker\(s\), .*nothing was built", ended.out)
     assert re.search(r"margins +4 +0 +4", ended.out)
     assert not lake.root.exists()
 
@@ -82,7 +82,7 @@ def test_a_build_ends_with_what_it_did_and_a_second_with_nothing_to_do(command, 
     options = ("--study", study_file(), "--lake", lake.root, "--workers", 1)
     first = command("builders", "build-missing", *options)
     assert first.code == 0
-    assert "study small: added 1 examples, 4 masks, 4 margins, " in first.out
+    assert "study small: added 1 examples, 1 neighbours, 4 masks, 4 margins, " in first.out
     assert "64 models trained" in first.out
     second = command("builders", "build-missing", *options)
     assert second.code == 0
@@ -93,7 +93,7 @@ def test_a_budget_that_is_spent_ends_with_5_and_the_next_command_finishes(comman
     options = ("--study", study_file(), "--lake", lake.root, "--workers", 1)
     ended = command("builders", "build-missing", *options, "--budget", "0s")
     assert ended.code == 5
-    assert ended.err.splitlines()[-1] == "error: 11 piece(s) of work remain: run the same command again to go on"
+    assert ended.err.splitlines()[-1] == "error: 12 piece(s) of work remain: run the same command again to go on"
     assert contents(lake) == {}
     assert command("builders", "build-missing", *options, "--budget", "9h").code == 0
     assert contents(lake) == contents(built)

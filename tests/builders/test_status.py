@@ -12,8 +12,10 @@ from builders.training.registry import PRIOR_SECONDS
 from lake.tables import TABLES
 
 KEYS = ["table", "planned", "present", "missing", "failed", "rows", "bytes", "predicted_seconds", "predicted_bytes"]
-PLANNED = dict.fromkeys(TABLES, 0) | {"examples": 1, "masks": 4, "margins": 4, "fits": 4, "weights": 2, "predictions": 4}
-ROWS = {"examples": 80, "masks": 52, "margins": 64, "fits": 200, "predictions": 24}
+PLANNED = dict.fromkeys(TABLES, 0) | {
+    **{"examples": 1, "neighbours": 1, "masks": 4, "margins": 4, "fits": 4, "weights": 2, "predictions": 4},
+}
+ROWS = {"examples": 80, "neighbours": 800, "masks": 52, "margins": 64, "fits": 200, "predictions": 24}
 
 FAILING = """
     import numpy as np
@@ -71,7 +73,7 @@ def test_a_half_built_lake_says_what_is_there_and_what_the_rest_costs(built, lak
     build_missing(lake, study_of(models=16, curve=[]))
     found = by_table(status.status(lake, small))
     assert {name: (row["present"], row["missing"]) for name, row in found.items() if row["planned"]} == {
-        **{"examples": (1, 0), "masks": (2, 2), "margins": (2, 2)},
+        **{"examples": (1, 0), "neighbours": (1, 0), "masks": (2, 2), "margins": (2, 2)},
         **{"fits": (0, 4), "weights": (0, 2), "predictions": (0, 4)},
     }
     margins = found["margins"]
