@@ -14,18 +14,14 @@ from numpy.typing import NDArray
 
 from builders import datasets, masks, removals
 from builders.margins import train_rows
-from builders.orders import base_init
+from builders.orders import coupled
 from builders.study import Study
-from builders.training.interface import Group
 from builders.unit import Unit
 from lake.partition import Partition
 from lake.store import Lake
 
 NAME: str = "counterfactuals"
 BUILDS: tuple[str, ...] = ("masks", "margins")
-
-STREAM = "removal"
-"""Role that keys the order of examples: the same in every plan."""
 
 
 def plan(study: Study) -> list[Unit]:
@@ -48,7 +44,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
     drawn = without(lake, unit.needs[0], ids, len(datasets.load(study.dataset).train_labels))
     yield of_masks, masks.rows_of(of_masks, ids, drawn, drawn.mean(1), "fixed")
     mask_of, repeats = keys(study, ids)
-    group = Group(study.seed, STREAM, drawn[mask_of - ids[0]], base_init(study) + repeats, repeats)
+    group = coupled(study, drawn[mask_of - ids[0]], repeats)
     trained = study.model_copy(update={"algorithm": removals.roles(study)[of_margins.role]})
     yield of_margins, train_rows(trained, of_margins.role, group, _first_models(study)[mask_of] + repeats, mask_of, repeats)
 

@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builders import counterfactuals, datasets, masks, orders, structure
+from builders import datasets, masks, orders, structure
 from builders.margins import train_rows
 from builders.removals import RANDOM_SETS, random_set
 from builders.study import Study
-from builders.training.interface import Group
 from builders.unit import Unit
 from lake.errors import UsageError
 from lake.fingerprint import fingerprint
@@ -71,7 +70,7 @@ def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.
         drawn[removal_id, ids] = False
     yield of_masks, masks.rows_of(of_masks, np.arange(n_sets), drawn, drawn.mean(1), "fixed")
     mask_of, repeats = np.divmod(np.arange(n_sets * study.structure.repeats), study.structure.repeats)
-    group = Group(study.seed, counterfactuals.STREAM, drawn[mask_of], orders.base_init(study) + repeats, repeats)
+    group = orders.coupled(study, drawn[mask_of], repeats)
     yield of_margins, train_rows(study, of_margins.role, group, np.arange(len(mask_of)), mask_of, repeats)
 
 

@@ -26,8 +26,11 @@ from lake.fingerprint import fingerprint
 from lake.parquet import Facts
 from lake.store import Lake
 
-PARTITIONED = ("masks", "margins", "counterfactuals", "supports", "interventions")
-"""Builders whose units a shard divides; all but the first train models."""
+TRAINING = ("margins", "counterfactuals", "supports", "interventions")
+"""Builders whose units train models."""
+
+PARTITIONED = ("margins", "masks", *TRAINING[1:])
+"""Builders whose units a shard divides, in the order in which a turn looks for what is missing."""
 
 ON_CPU = ("patchnet", "sklearn", "logistic")
 """Learning algorithms that leave a GPU alone; a model of any other, and regression, get one where there are any."""
@@ -88,7 +91,7 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
             ready = [u for u in units if there.issuperset(u.needs) and (_key(u) in turn if turn else _mine(u, options.shard))]
             rate, rows = inventory.seconds_a_row(name, study), sum(u.rows for u in ready)
             deadline = started + options.seconds if options.seconds is not None else float("inf")
-            progress.begin(name, len(ready), rows, unit_name="models" if name in PARTITIONED[1:] else "rows")
+            progress.begin(name, len(ready), rows, unit_name="models" if name in TRAINING else "rows")
             latest = started + turns.SECONDS if turn else float("inf")
             window, done = Window(rate, deadline, latest), 0
             for unit, outcome in engine.run(ready, window, rate * rows < QUICK_SECONDS, _on_gpu(study, name)):
@@ -154,7 +157,7 @@ def provenance(gpu: bool = False) -> dict[str, object]:
 
 def _on_gpu(study: Study, name: str) -> bool:
     """Whether the units of a builder use a GPU where there is one."""
-    trained = [study.algorithm, *study.removals.transfer] if name in (*PARTITIONED[1:], structure.NAME) else []
+    trained = [study.algorithm, *study.removals.transfer] if name in (*TRAINING, structure.NAME) else []
     return name == datamodels.NAME or any(algorithm.name not in ON_CPU for algorithm in trained)
 
 
@@ -165,8 +168,7 @@ def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
 
 def _turn(todo: dict[str, list[Unit]], options: Options) -> set[tuple[str, str | int]]:
     """Keys of the units that this turn may build; empty when turns are not taken, or only the last units are missing."""
-    first = ("margins", "masks", "counterfactuals", "supports", "interventions")
-    missing = next((todo[name] for name in first if todo[name]), [])
+    missing = next((todo[name] for name in PARTITIONED if todo[name]), [])
     if not options.turn or not missing:
         return set()
     taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random())

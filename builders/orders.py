@@ -28,6 +28,9 @@ from lake.store import Lake
 NETWORKS = 4
 """Full-data networks whose hidden layers give `features`: the first base models of the retrains."""
 
+STREAM = "removal"
+"""Role that keys the order of examples in retrains: the same in every plan."""
+
 REACH = 5
 """The weight of a neighbour falls as exp(-squared distance), to 1/e at about the one after so many."""
 
@@ -55,9 +58,8 @@ class Evidence:
     @cached_property
     def features(self) -> list[tuple[Distances, Distances]]:
         """Last hidden layer of each full-data network on training and on test examples, [n, width] each."""
-        ids = np.arange(NETWORKS)
         whole = np.ones((NETWORKS, len(self.data.train_labels)), bool)
-        group = Group(self.study.seed, "removal", whole, base_init(self.study) + ids, ids)
+        group = coupled(self.study, whole, np.arange(NETWORKS))
         pairs = zip(*embed(self.study.algorithm, self.data, group), strict=True)
         return [(train.astype(np.float64), test.astype(np.float64)) for train, test in pairs]
 
@@ -115,6 +117,11 @@ def chosen_targets(study: Study, n_targets: int, largest: int) -> NDArray[np.int
 def base_init(study: Study) -> int:
     """The first initialisation of retrains: outside the pool and the held-out models'."""
     return study.pool + study.heldout_masks * study.heldout_repeats
+
+
+def coupled(study: Study, drawn: NDArray[np.bool_], repeats: NDArray[np.int64]) -> Group:
+    """Models on masks [n_models, n_train] that start and order examples as the base models with the numbers `repeats` do."""
+    return Group(study.seed, STREAM, drawn, base_init(study) + repeats, repeats)
 
 
 def _by_weight(evidence: Evidence) -> Distances:

@@ -97,8 +97,8 @@ def _rows_of(lake: Lake, study: Study) -> list[tuple]:
         if removal.method == "base":
             continue
         shared = removal.method == "random"
-        of_target = None if shared else first[removal.method][removal.number, : removal.k]
-        removed = random_set(study, removal.k, removal.number, n_train) if of_target is None else of_target
+        method, number, k = removal.method, removal.number, removal.k
+        removed = random_set(study, k, number, n_train) if shared else first[method][number, :k]
         for place in range(len(chosen)) if shared else (removal.number,):
             drop = weights[place, removed].sum()
             rows.append((removal_id, chosen[place], removal, removed, -drop, _curved(curves[place], drop)))

@@ -73,6 +73,5 @@ def _group(lake: Lake, chosen: Study, partition: Partition, row: dict[str, Any],
             "name a file with its [removals] or [structure] by --study"
         )
     drawn = counterfactuals.without(lake, removed, np.array([row["mask_id"]]), n_train)
-    repeat = np.array([row["repeat"]])
-    group = Group(chosen.seed, counterfactuals.STREAM, drawn, orders.base_init(chosen) + repeat, repeat)
+    group = orders.coupled(chosen, drawn, np.array([row["repeat"]]))
     return chosen.model_copy(update={"algorithm": algorithms[partition.role]}), group

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from builders import datasets, orders
 from builders.study import Study
 from builders.training.embedding import embed
-from builders.training.interface import Data, Group, standardised
+from builders.training.interface import Data, standardised
 from builders.unit import Unit
 from lake.fingerprint import fingerprint
 from lake.partition import Partition
@@ -104,8 +104,7 @@ def _components(study: Study, partition: Partition, rows: "csr_array", data: Dat
 
 def _features(study: Study, data: Data) -> NDArray[np.floating]:
     """What the first base model of the retrains makes of the test images [n_test, width]."""
-    first = np.zeros(1, np.int64)
-    whole = Group(study.seed, "removal", np.ones((1, len(data.train_labels)), bool), orders.base_init(study) + first, first)
+    whole = orders.coupled(study, np.ones((1, len(data.train_labels)), bool), np.zeros(1, np.int64))
     return embed(study.algorithm, data, whole)[1][0]
 
 

@@ -21,11 +21,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from builders import orders
-from builders.counterfactuals import STREAM
 from builders.margins import GROUP, margin, train_group
 from builders.search import TOLERANCE, Search
 from builders.study import Study
-from builders.training.interface import Data, Group, Trainer
+from builders.training.interface import Data, Trainer
 from builders.unit import Unit
 from lake.errors import LakeError
 from lake.fingerprint import fingerprint
@@ -180,7 +179,7 @@ def _repeats(study: Study, confirming: bool) -> Ids:
 
 def _logits(study: Study, train: Trainer, data: Data, masks: NDArray[np.bool_], repeats: Ids) -> Floats:
     """Logits of test examples [n_models, n_test, n_classes] of models trained on `masks`; NaN where one did not end well."""
-    group = Group(study.seed, STREAM, masks, orders.base_init(study) + repeats, repeats)
+    group = orders.coupled(study, masks, repeats)
     parts = [group.take(np.arange(a, min(a + GROUP, len(masks)))) for a in range(0, len(masks), GROUP)]
     outcomes = [train_group(train, part, data) for part in parts]
     ended = np.concatenate([status == "ok" for _, status, _ in outcomes])

@@ -85,6 +85,7 @@ STEPS = (
     "fit_lds",
     "left_out",
     "duplicate_pairs",
+    "mean_weights",
     "label_scores",
     "removal_effects",
     "removal_drops",

@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from lake.schema import Column
 
+DATASET = Column("dataset_id", pa.string(), "name of the dataset")
 STUDY = Column("study_id", pa.string(), "name of the study")
 FIT = Column("fit", pa.string(), "name of the fit: estimator and number of models, `lasso-05000`")
 SPLIT = Column("split", pa.string(), "`test` or `train`: which examples the targets are")

@@ -8,7 +8,7 @@ from 0; a value that does not exist is NULL, never NaN.
 import pyarrow as pa
 
 from lake.analyses import ANALYSES
-from lake.columns import FIT, FLOATS, HALVES, INTEGERS, SPLIT, STUDY, identifier
+from lake.columns import DATASET, FIT, FLOATS, HALVES, INTEGERS, SPLIT, STUDY, identifier
 from lake.schema import Column, Table
 
 FORMAT = 1
@@ -24,7 +24,7 @@ TABLES: dict[str, Table] = {
             "examples",
             "an image of a dataset",
             (
-                Column("dataset_id", pa.string(), "name of the dataset"),
+                DATASET,
                 Column("split", pa.string(), "`test` or `train`"),
                 identifier("example_id", "position in its split: `train_id` or `target_id` elsewhere"),
                 identifier("label", "class of the image, from 0"),
@@ -261,7 +261,7 @@ TABLES: dict[str, Table] = {
             "neighbours",
             "a training image that looks much like another image of the dataset",
             (
-                Column("dataset_id", pa.string(), "name of the dataset"),
+                DATASET,
                 Column("split", pa.string(), "`test` or `train`: where the image is"),
                 identifier("example_id", "position of the image in its split"),
                 identifier("rank", "1 is the nearest"),
@@ -279,7 +279,7 @@ TABLES: dict[str, Table] = {
             "planted",
             "a fault that was put into a dataset on purpose, so that what should find it can be judged",
             (
-                Column("dataset_id", pa.string(), "name of the dataset"),
+                DATASET,
                 Column("split", pa.string(), "`train`: where the fault is"),
                 identifier("example_id", "position of the faulty example in its split"),
                 Column(

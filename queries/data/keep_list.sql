@@ -1,6 +1,6 @@
 -- question: Which training examples stay when suspects or copies are left out, and what does the datamodel predict of it?
 -- paper: Ilyas et al. 2022 section 4; used by the option `keep` of a dataset
--- tables: weights, fits, examples, neighbours, masks, margins, studies (through the macros left_out, duplicate_pairs and leading_fits: lake/macros/)
+-- tables: weights, fits, examples, neighbours, masks, margins, studies (through left_out, duplicate_pairs, mean_weights, leading_fits: lake/macros/)
 -- param: study text : the study whose training set is to be cleaned
 -- param: leave_out suspects|memorized|duplicates|leaks|random = suspects : lowest margin_out, most memorized, copies in train, copies of test, or any
 -- param: k integer 1..100000000 = 20 : how many go; copies go all
@@ -14,15 +14,8 @@
 -- column: fingerprint text : fingerprint of the study
 -- rows: a training example that stays
 with chosen as (
-    select study_id, fit, count(*) as n_targets
-    from fits join leading_fits($study, 'test', $fit) using (study_id, split, fit)
-    group by study_id, fit
-),
-effects as (
-    select train_id, sum(weight) / any_value(n_targets) as effect
-    from weights join chosen using (study_id, fit)
-    where split = 'test'
-    group by train_id
+    select study_id, fit
+    from leading_fits($study, 'test', $fit)
 ),
 train_examples as (
     select study_id, fingerprint, alpha, example_id as train_id
@@ -45,9 +38,9 @@ going as (
     where ($leave_out = 'duplicates' and other_split = 'train') or ($leave_out = 'leaks' and other_split = 'test')
 ),
 judged as (
-    select train_examples.*, coalesce(effect, 0) - avg(coalesce(effect, 0)) over () as relative_effect,
+    select train_examples.*, coalesce(mean_weight, 0) - avg(coalesce(mean_weight, 0)) over () as relative_effect,
            train_id in (select train_id from going) as goes
-    from train_examples left join effects using (train_id)
+    from train_examples left join mean_weights($study, $fit) using (study_id, train_id)
 ),
 totals as (
     select count(*) filter (goes) as n_left_out, -coalesce(sum(alpha * relative_effect) filter (goes), 0) as gain

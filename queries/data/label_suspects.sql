@@ -22,28 +22,29 @@ with scored as materialized (
     from label_scores($study, $fit)
 ),
 ranked as (
-    select study_id, fit, train_id, left_out, self_influence, harm, wrong,
-           row_number() over (partition by study_id, fit order by left_out desc, train_id) as rank,
-           rank() over by_margin + (count(*) over (partition by study_id, fit, left_out) - 1) / 2.0 as margin_rank,
-           rank() over by_influence + (count(*) over (partition by study_id, fit, self_influence) - 1) / 2.0 as influence_rank,
-           rank() over by_harm + (count(*) over (partition by study_id, fit, harm) - 1) / 2.0 as harm_rank
-    from scored
-    window by_margin as (partition by study_id, fit order by left_out), by_influence as (partition by study_id, fit order by self_influence),
-           by_harm as (partition by study_id, fit order by harm)
+    select study_id, fit, wrong, measure, (rank() over low_first + count(*) over low_first) / 2.0 as mean_rank
+    from (select study_id, fit, wrong, unnest(['margin', 'influence', 'weight']) as measure, unnest([left_out, self_influence, harm]) as value
+          from scored)
+    where value is not null
+    window low_first as (partition by study_id, fit, measure order by value)
+),
+aucs as (
+    select study_id, fit, measure, count(*) filter (wrong) as n_wrong,
+           (sum(mean_rank) filter (wrong) - n_wrong * (n_wrong + 1) / 2) / nullif(n_wrong * count(*) filter (not wrong), 0) as auc
+    from ranked
+    group by study_id, fit, measure
 ),
 judged as (
-    select study_id, fit, train_id, left_out, self_influence, harm, wrong, rank, count(*) filter (wrong) over own as n_wrong,
-           nullif(n_wrong * (count(*) over own - n_wrong), 0) as n_pairs, n_wrong * (n_wrong + 1) / 2 as least,
-           (sum(margin_rank) filter (wrong) over own - least) / n_pairs as margin_out_auc,
-           (sum(influence_rank) filter (wrong) over own - least) / n_pairs as self_influence_auc,
-           if(harm is null, null, sum(harm_rank) filter (wrong) over own - least) / n_pairs as mean_weight_auc
-    from ranked
-    window own as (partition by study_id, fit)
+    select study_id, fit, max(n_wrong) as n_wrong, max(auc) filter (measure = 'margin') as margin_out_auc,
+           max(auc) filter (measure = 'influence') as self_influence_auc, max(auc) filter (measure = 'weight') as mean_weight_auc
+    from aucs
+    group by study_id, fit
 )
-select train_id, label, -left_out as margin_out, self_influence, -harm as mean_weight, rank, if(n_wrong > 0, wrong, null) as wrong,
-       margin_out_auc, self_influence_auc, mean_weight_auc, study_id, fit, fingerprint
-from judged
-left join studies using (study_id)
+select train_id, label, -left_out as margin_out, self_influence, -harm as mean_weight,
+       row_number() over (partition by scored.study_id, scored.fit order by left_out desc, train_id) as rank, if(n_wrong > 0, wrong, null) as wrong,
+       margin_out_auc, self_influence_auc, mean_weight_auc, scored.study_id, scored.fit, fingerprint
+from scored join judged on judged.study_id = scored.study_id and judged.fit is not distinct from scored.fit
+left join studies on studies.study_id = scored.study_id
 left join examples on examples.dataset_id = studies.dataset_id and examples.split = 'train' and example_id = train_id
-where rank <= $k
+qualify rank <= $k
 order by study_id, fit, rank

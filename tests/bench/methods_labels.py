@@ -15,10 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 from builders import datasets, loop, study
 from builders.__main__ import cores
-from builders.orders import base_init
+from builders.orders import coupled
 from builders.progress import Progress
 from builders.study import Study
-from builders.training.interface import Data, Group
+from builders.training.interface import Data
 from lake.store import Lake
 from queries.run import ask
 
@@ -32,8 +32,7 @@ def out_of_sample(chosen: Study, data: Data) -> NDArray[np.float64]:
     n = len(data.train_labels)
     fold = np.random.default_rng(0).permutation(n) % FOLDS
     masks = np.repeat(fold[None] != np.arange(FOLDS)[:, None], REPEATS, axis=0)
-    ids = np.arange(len(masks))
-    logits = chosen.algorithm.prepare(data)(Group(chosen.seed, "removal", masks, base_init(chosen) + ids, ids)).train
+    logits = chosen.algorithm.prepare(data)(coupled(chosen, masks, np.arange(len(masks)))).train
     shares = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     shares /= shares.sum(-1, keepdims=True)
     return (shares * ~masks[..., None]).sum(0) / REPEATS

@@ -106,6 +106,16 @@ def built(tmp_path_factory: pytest.TempPathFactory, small: Study) -> Lake:
     return lake
 
 
+def extended(built: Lake, folder: Path, study: Study, added: dict[str, int]) -> Lake:
+    """A copy of a lake in `folder` with what more a study asks for: so many partitions of each table."""
+    lake = Lake(shutil.copytree(built.root, folder))
+    report = build(lake, study)
+    assert not report.failures
+    assert not report.left
+    assert report.added == added
+    return lake
+
+
 @pytest.fixture(scope="session")
 def checked_study() -> Study:
     """The small study with counterfactuals, also by another algorithm, and data supports of 12 targets in two blocks."""
@@ -117,12 +127,8 @@ def checked_study() -> Study:
 @pytest.fixture(scope="session")
 def checked(tmp_path_factory: pytest.TempPathFactory, built: Lake, checked_study: Study) -> Lake:
     """A lake with all of it, shared: to be read only."""
-    lake = Lake(shutil.copytree(built.root, tmp_path_factory.mktemp("checked") / "lake"))
-    report = build(lake, checked_study)
-    assert not report.failures
-    assert not report.left
-    assert report.added == {"removals": 2, "masks": 12, "margins": 12, "supports": 2}
-    return lake
+    added = {"removals": 2, "masks": 12, "margins": 12, "supports": 2}
+    return extended(built, tmp_path_factory.mktemp("checked") / "lake", checked_study, added)
 
 
 @pytest.fixture(scope="session")
@@ -135,12 +141,8 @@ def structured_study() -> Study:
 @pytest.fixture(scope="session")
 def structured(tmp_path_factory: pytest.TempPathFactory, built: Lake, structured_study: Study) -> Lake:
     """A lake with all of it, shared: to be read only."""
-    lake = Lake(shutil.copytree(built.root, tmp_path_factory.mktemp("structured") / "lake"))
-    report = build(lake, structured_study)
-    assert not report.failures
-    assert not report.left
-    assert report.added == {"components": 1, "clusters": 1, "interventions": 1, "masks": 1, "margins": 1}
-    return lake
+    added = {"components": 1, "clusters": 1, "interventions": 1, "masks": 1, "margins": 1}
+    return extended(built, tmp_path_factory.mktemp("structured") / "lake", structured_study, added)
 
 
 @pytest.fixture

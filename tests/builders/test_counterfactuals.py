@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from builders import counterfactuals, datasets, masks, removals
-from builders.orders import base_init
+from builders import datasets, masks, removals
+from builders.orders import STREAM, base_init
 from builders.training.interface import Group
 from builders.training.patchnet import orders
 from builders.training.registry import PatchNet
@@ -51,7 +51,7 @@ def test_what_remains_is_visited_in_the_same_order():
     cut[0, [3, 8]] = False
     recipe = PatchNet(epochs=3, batch=5)
     ids = np.array([7])
-    seen = [orders(recipe, Group(1, counterfactuals.STREAM, mask, ids, ids))[0][0].tolist() for mask in (whole, cut)]
+    seen = [orders(recipe, Group(1, STREAM, mask, ids, ids))[0][0].tolist() for mask in (whole, cut)]
     for epoch in range(3):
         full, less = seen[0][20 * epoch : 20 * epoch + 20], seen[1][18 * epoch : 18 * epoch + 18]
         assert less == [i for i in full if i not in (3, 8)][: len(less)]

@@ -161,18 +161,20 @@ class Models:
         for rule, names, rate in zip(self.experiment.rules, self.names, rates, strict=True):
             if rule.muon:
                 for shape, alike in groupby(names, lambda name: self.parameters[name].shape):
-                    first, *rest = alike  # neighbours of one shape are one product
-                    start, stop = self.spans[first][0], self.spans[(rest or [first])[-1]][1]
-                    each = rate.repeat(1 + len(rest))
-                    self.calls.muon(rule, *self._parts(start, stop, (len(each), shape[1])), each, self.kind)
+                    banks = list(alike)  # neighbours of one shape are one product
+                    each = rate.repeat(len(banks))
+                    self.calls.muon(rule, *self._parts(banks, (len(each), shape[1])), each, self.kind)
             elif names:
-                start, stop = self.spans[names[0]][0], self.spans[names[-1]][1]
-                each = rate if self.n == 1 else rate[self.owner[start:stop]]
-                self.calls.sgd(rule, *self._parts(start, stop), each)
+                each = rate if self.n == 1 else rate[self.owner[self._span(names)]]
+                self.calls.sgd(rule, *self._parts(names), each)
 
-    def _parts(self, start: int, stop: int, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
-        """A part of the weights, gradients and momenta, flat or as matrices [*shape, n]."""
-        flat = (buffer[start:stop] for buffer in (self.weights, self.grads, self.momenta))
+    def _span(self, names: Sequence[str]) -> slice:
+        """Where parameters that are neighbours lie in the buffers."""
+        return slice(self.spans[names[0]][0], self.spans[names[-1]][1])
+
+    def _parts(self, names: Sequence[str], shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, gradients and momenta of neighbours, flat or as matrices [*shape, n]."""
+        flat = (buffer[self._span(names)] for buffer in (self.weights, self.grads, self.momenta))
         weights, grads, momenta = (part.view(*shape, -1) for part in flat) if shape else flat
         return weights, grads, momenta
 
