@@ -120,16 +120,20 @@ def as_table(figures: list[Figure]) -> Table:
 
 
 def record(figures: list[Figure], failed: list[str], card: str | None, output: Path | None) -> None:
-    """Write the figures with date and card."""
+    """Write the figures with date and card; sections that were not run keep the figures of the run before."""
     import torch
 
     if output is None and card is None:
         return
     slug = re.sub("[^a-z0-9]+", "-", (card or "no-cuda").lower()).strip("-")
     path = output or Path(__file__).parent / "results" / f"gpu-{slug}.json"
-    about = {"date": datetime.date.today().isoformat(), "card": card, "torch": torch.__version__, "failed": failed}
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**about, "figures": figures}, indent=1).replace("NaN", "null")
+    before = json.loads(path.read_text()) if path.exists() else {"failed": [], "figures": []}
+    run, today = {figure["section"] for figure in figures}, datetime.date.today().isoformat()
+    kept = [figure for figure in before["figures"] if figure["section"] not in run]
+    failed = sorted({*failed, *(name for name in before["failed"] if name not in run)})
+    about = {"card": card, "torch": torch.__version__, "failed": failed}
+    text = json.dumps({**about, "figures": kept + [{**f, "date": today} for f in figures]}, indent=1).replace("NaN", "null")
     path.write_text(text + "\n")
     print(f"recorded in {path}", file=sys.stderr)
 

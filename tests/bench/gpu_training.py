@@ -1,6 +1,6 @@
 """Models a second of each recipe, against the matrix peak measured in the same run.
 
-A recipe is trained once in full for its accuracy, as many models as its plan has at once; then at other numbers of models at
+A recipe is trained twice in full, as many models as its plan has at once: once to compile, once for accuracy and rate; then at other numbers of models at
 once for a few epochs, from which models a second follow by operations. Operations of a model: three times a forward pass
 for each example of each step, and a forward pass for each view of each image at the end. Images are CIFAR-10 where
 CIFAR10=folder says where it is, else noise of the same shape, on which accuracy says nothing.
@@ -17,10 +17,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from builders import datasets, study
-from builders.datasets import cifar10
 from builders.training.interface import Data, Group, Trainer
 from builders.training.registry import MODULES
 from lake.errors import LakeError
+
+WHOLE = 4
+"""Models trained in full, for the accuracy and the rate of the default plan: as many as it has lanes."""
 
 AT_ONCE = (1, 8, 32)
 EPOCHS = 2
@@ -77,7 +79,7 @@ def _figure(module: Any, options: Any, data: Data, at_once: int | None, work: An
     whole = at_once is None
     short = options if whole else options.model_copy(update={"epochs": min(EPOCHS, options.epochs)})
     train = _trainer(module, short, data, at_once)
-    n = 2 if whole else at_once
+    n = WHOLE if whole else at_once
     begin = time.monotonic()
     train(_group(data, n))  # compiles, and captures graphs
     first, begin = time.monotonic() - begin, time.monotonic()
@@ -88,7 +90,7 @@ def _figure(module: Any, options: Any, data: Data, at_once: int | None, work: An
     figure = {"value": 1 / seconds, "unit": "models/s"}
     figure |= {"hours for 5,000": 5_000 * seconds / 3600, "first call s": first}
     figure |= {"share of peak": work(options) / seconds / at_peak, "TFLOP a model": work(options) / 1e12} if work else {}
-    return figure | ({"accuracy": float((logits.test.argmax(2) == data.test_labels).mean())} if whole else {})
+    return figure | ({"accuracy": float((logits.test.argmax(2) == data.test_labels).mean()), "models": n} if whole else {})
 
 
 def _trainer(module: Any, options: Any, data: Data, at_once: int | None) -> Trainer:
@@ -134,7 +136,7 @@ def _data(recipe: str, small: bool) -> tuple[Data, str]:
     if recipe == "patchnet":
         return datasets.load(study.load("digits").dataset), "digits"
     if not small and os.environ.get("CIFAR10"):
-        return cifar10.load(), "CIFAR-10"
+        return datasets.load(study.load("cifar10").dataset), "CIFAR-10"
     n, n_test = (64, 32) if small else (50_000, 10_000)
     rng = np.random.default_rng(0)
     images, labels = (rng.integers(0, 256, (n + n_test, 32, 32, 3), np.uint8), rng.integers(0, 10, n + n_test))

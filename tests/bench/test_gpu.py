@@ -71,6 +71,10 @@ def test_the_record_names_what_failed(tmp_path, capsys):
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert (found["card"], found["failed"]) == ("NVIDIA H100 80GB HBM3", ["b"])
     assert found["figures"][0]["value"] is None
+    gpu.record([{"section": "b", "name": "y", "value": 2.0}], [], "NVIDIA H100 80GB HBM3", tmp_path / "gpu.json")
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["failed"] == []
+    assert [(f["section"], f["value"]) for f in found["figures"]] == [("a", None), ("b", 2.0)]
 
 
 @pytest.mark.slow

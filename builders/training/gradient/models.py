@@ -63,6 +63,9 @@ def calls(experiment: Experiment, module: nn.Module, n: int) -> Calls:
         return functional_call(module, tensors, (x,)).float()
 
     if n > 1:
+        for part in module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):  # vmap takes its statistics in the type of its input alone
+                part.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
         return Calls(torch.vmap(loss), torch.vmap(logits, in_dims=(0, None)), batch, sgd, muon)
 
     def one(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -51,3 +51,11 @@ def test_the_card_is_named(monkeypatch):
     monkeypatch.setenv("DEVICE", "cuda:99")
     with pytest.raises(ValueError, match="DEVICE=cuda:99: there are"):
         device.chosen()
+
+
+def test_a_card_without_bfloat16_trains_the_same_in_float16(recipes, data, group_of, monkeypatch):
+    ours = logits("small-cnn", recipes["small-cnn"], data, group_of(4), None)
+    monkeypatch.setattr(device, "precision", lambda _: torch.float16)
+    other = logits("small-cnn", recipes["small-cnn"], data, group_of(4), None)
+    assert np.corrcoef(ours.test.ravel(), other.test.ravel())[0, 1] > 0.95
+    assert not np.array_equal(ours.test, other.test)
