@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from builders.training.gradient.images import Pixels, batch
+from builders.training.gradient.normalisation import spell_out
 from builders.training.gradient.rules import Rule, muon, sgd
 
 
@@ -63,9 +64,8 @@ def calls(experiment: Experiment, module: nn.Module, n: int) -> Calls:
         return functional_call(module, tensors, (x,)).float()
 
     if n > 1:
-        for part in module.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):  # vmap takes its statistics in the type of its input alone
-                part.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+        if next(module.parameters()).device.type != "cpu":
+            spell_out(module)
         return Calls(torch.vmap(loss), torch.vmap(logits, in_dims=(0, None)), batch, sgd, muon)
 
     def one(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

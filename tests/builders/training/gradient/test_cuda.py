@@ -54,8 +54,9 @@ def test_the_card_is_named(monkeypatch):
 
 
 def test_a_card_without_bfloat16_trains_the_same_in_float16(recipes, data, group_of, monkeypatch):
-    ours = logits("small-cnn", recipes["small-cnn"], data, group_of(4), None)
+    plan = Plan(graph=True)  # not compiled: torch's cache of compiled steps takes one half precision for the other
+    ours = logits("small-cnn", recipes["small-cnn"], data, group_of(4), plan)
     monkeypatch.setattr(device, "precision", lambda _: torch.float16)
-    other = logits("small-cnn", recipes["small-cnn"], data, group_of(4), None)
+    other = logits("small-cnn", recipes["small-cnn"], data, group_of(4), plan)
     assert np.corrcoef(ours.test.ravel(), other.test.ravel())[0, 1] > 0.95
     assert not np.array_equal(ours.test, other.test)
