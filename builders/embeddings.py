@@ -80,6 +80,12 @@ def variance_along(rows: csr_array, directions: Floats) -> Floats:
     return projected.var(0) / max(total, 1e-300)
 
 
+def residual(rows: csr_array, others: csr_array) -> csr_array:
+    """Rows [n, width] of length 1 without their projections on the `others` [n, width] of length 1, row by row."""
+    cosines = np.asarray((rows * others).sum(1)).ravel()
+    return csr_array(rows - others.multiply(cosines[:, None]))
+
+
 def cluster(rows: csr_array, n_clusters: int) -> Ids:
     """A cluster for each row [n] of length 1: spectral clustering of the graph of nearest neighbours by cosine.
 

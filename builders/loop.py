@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from threadpoolctl import threadpool_limits
 
-from builders import datamodels, datasets, engines, structure, turns
+from builders import comparisons, datamodels, datasets, engines, structure, turns
 from builders.engines import Window
 from builders.plan import BUILDERS, identity, present, take_inventory
 from builders.progress import Progress
@@ -158,7 +158,7 @@ def provenance(gpu: bool = False) -> dict[str, object]:
 def _on_gpu(study: Study, name: str) -> bool:
     """Whether the units of a builder use a GPU where there is one."""
     trained = [study.algorithm, *study.removals.transfer] if name in (*TRAINING, structure.NAME) else []
-    return name == datamodels.NAME or any(algorithm.name not in ON_CPU for algorithm in trained)
+    return name in (datamodels.NAME, comparisons.NAME) or any(algorithm.name not in ON_CPU for algorithm in trained)
 
 
 def _mine(unit: Unit, shard: tuple[int, int]) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from builders import (
+    comparisons,
     counterfactuals,
     datamodels,
     datasets,
@@ -29,7 +30,7 @@ from lake.tables import TABLES
 
 BUILDERS: tuple[Builder, ...] = (
     *(examples, planted, neighbours, masks, margins, datamodels),
-    *(removals, counterfactuals, supports, structure, interventions),
+    *(removals, counterfactuals, supports, structure, interventions, comparisons),
 )
 """In order: what a builder needs is built by those before it."""
 

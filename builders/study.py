@@ -148,6 +148,9 @@ class Structure(_Strict, frozen=True):
     repeats: int = Field(default=4, ge=1, le=1_000)
     """Coupled models trained without each set, and on everything."""
 
+    compare: tuple[str, ...] = ()
+    """Studies (as STUDY= takes them) of another learning algorithm, to be compared with (builders/comparisons.py)."""
+
     @model_validator(mode="after")
     def _only_kept_components(self) -> "Structure":
         if self.interventions > self.components:
@@ -250,9 +253,7 @@ def load(name_or_path: str, **overrides: Any) -> Study:
     try:
         fields = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(
-            f"no file {path}: give a shipped study ({', '.join(shipped())}) or the path of a .toml file"
-        ) from error
+        raise UsageError(f"no file {path}: give a shipped study ({', '.join(shipped())}) or the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: not a readable TOML file ({error})") from error
     fields |= {key: value for key, value in overrides.items() if value is not None}

@@ -48,9 +48,9 @@ def blocked(pair: Pair) -> Pair:
     return statistics.pooled(fit), statistics.pooled(heldout)
 
 
-def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) -> Pair:
-    """(fit part, held-out part) of the models with id below `n_models`, targets of the given splits side by side."""
-    done, pair = _newest(lake, study, n_models, splits)
+def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], first: int = 0) -> Pair:
+    """(fit part, held-out part) of the models with ids from `first` to below `n_models`, targets of the splits side by side."""
+    done, pair = (first, None) if first else _newest(lake, study, n_models, splits)
     batch: list[dict[str, NDArray]] = []
     last = -(-n_models // study.partition_models) - 1
     for index in range(done // study.partition_models, last + 1):

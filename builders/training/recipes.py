@@ -96,7 +96,7 @@ class ResNet9Fast(Recipe):
 
     widths: tuple[int, int, int] = (64, 256, 256)
     """Channels of the three blocks."""
-    epochs: int = Field(8, ge=1, le=1_000)
+    epochs: int = Field(5, ge=1, le=1_000)
     """Passes over the model's own subset."""
     batch: int = Field(1_000, ge=1, le=65_536)
     """Examples a step."""

@@ -1,32 +1,43 @@
 """Models a second of each recipe, against the matrix peak measured in the same run.
 
-A recipe is trained twice in full, as many models as its plan has at once: once to compile, once for accuracy and rate; then at other numbers of models at
-once for a few epochs, from which models a second follow by operations. Operations of a model: three times a forward pass
-for each example of each step, and a forward pass for each view of each image at the end. Images are CIFAR-10 where
-CIFAR10=folder says where it is, else noise of the same shape, on which accuracy says nothing.
+A recipe is trained twice in full, as many models as its plan has at once: once to compile, once for accuracy and rate. Other
+numbers at once are trained for a few epochs, from which models a second follow by operations. Operations of a model: three
+times a forward pass for each example of each step, and a forward pass for each view of each image at the end. Images are
+CIFAR-10 where CIFAR10=folder says where it is, else noise of the same shape, on which accuracy says nothing.
 """
 
 import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from builders import datasets, study
-from builders.training.interface import Data, Group, Trainer
+from builders.training.gradient.lane import Plan
+from builders.training.interface import Data, Group, Logits
 from builders.training.registry import MODULES
 from lake.errors import LakeError
 
-WHOLE = 4
-"""Models trained in full, for the accuracy and the rate of the default plan: as many as it has lanes."""
+PLANS: dict[str, Plan | None] = {
+    "default plan": None,
+    "1 at once": Plan(lanes=1, graph=True, compiled=True),
+    "8 at once": Plan(lanes=8, graph=True, compiled=True),
+    "32 at once": Plan(lanes=32, graph=True, compiled=True),
+    "8 fused by vmap": Plan(fused=8, graph=True),
+}
+"""How many models are in flight. Fused ones are not compiled, which takes more than a minute."""
 
-AT_ONCE = (1, 8, 32)
+WHOLE = 4
+"""Models of the default plan, trained in full: as many as it has lanes."""
+
 EPOCHS = 2
-"""Of the runs at other numbers of models at once."""
+"""Of the other plans."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "resnet9": {"width": 4, "epochs": 1, "batch": 16},
@@ -55,50 +66,67 @@ def of(recipe: str) -> Callable[[bool, float], Iterator[dict[str, Any]]]:
     return lambda small, stop: _recipe(recipe, small, stop)
 
 
+def accuracy(small: bool, stop: float) -> Iterator[dict[str, Any]]:
+    """Accuracy of the fast recipe on halves by the number of epochs, 8 models each."""
+    kind, module = MODULES["resnet9-fast"][0], importlib.import_module(MODULES["resnet9-fast"][1])
+    data, images = _data("resnet9-fast", small)
+    for epochs in (1,) if small else (4, 5, 6, 8):
+        options: Any = kind(**{**(SMALL["resnet9-fast"] if small else {}), "epochs": epochs})
+        right = _right(module.prepare(options, data)(_group(data, 8)), data)
+        yield {
+            "name": f"{epochs} epochs",
+            "value": right.mean(),
+            "unit": "share right",
+            "sd": right.std(ddof=1),
+            "images": images,
+        }
+        if time.monotonic() > stop:
+            return
+
+
 def _recipe(recipe: str, small: bool, stop: float) -> Iterator[dict[str, Any]]:
     data, images = _data(recipe, small)
     kind, module = MODULES[recipe][0], importlib.import_module(MODULES[recipe][1])
-    options = kind(**(SMALL[recipe] if small else {}))
-    spent = 0.0
+    options: Any = kind(**(SMALL[recipe] if small else {}))
     work, at_peak = _operations(module, options, data), _peak(_precision(), 512 if small else 8192)
-    for at_once in (None, *(AT_ONCE[:2] if small else AT_ONCE)):
-        name = "default plan" if at_once is None else f"{at_once} at once"
-        if time.monotonic() + 1.5 * spent > stop:
+    a_model = 0.0
+    ways = [(name, plan, plan.lanes * plan.fused if plan else WHOLE) for name, plan in PLANS.items()]
+    if not hasattr(module, "trainer"):  # not a network of PyTorch's: models are in one call or in several
+        ways = [(f"{n} at once", None, n) for n in (1, 8, 32)]
+    for name, plan, n in ways:
+        if time.monotonic() + 3 * n * a_model > stop:
             yield {"name": name, "value": float("nan"), "unit": "models/s", "skipped": "no time was left for it"}
             continue
-        begin = time.monotonic()
         try:
-            yield {"name": name, **_figure(module, options, data, at_once, work, at_peak), "images": images}
+            figure = _figure(module, options, data, plan, n, work, at_peak)
         except (RuntimeError, LakeError) as error:  # out of memory, or a network that cannot be fused: the others go on
             yield {"name": name, "failed": " ".join(str(error).split())[:160]}
-        spent = time.monotonic() - begin
+            continue
+        yield {"name": name, **figure, "images": images}
+        a_model = min(options.epochs, EPOCHS) / options.epochs / figure["value"]
 
 
-def _figure(module: Any, options: Any, data: Data, at_once: int | None, work: Any, at_peak: float) -> dict[str, Any]:
-    """Models a second in full by the default plan, or `at_once` for a few epochs."""
-    whole = at_once is None
-    short = options if whole else options.model_copy(update={"epochs": min(EPOCHS, options.epochs)})
-    train = _trainer(module, short, data, at_once)
-    n = WHOLE if whole else at_once
+def _figure(module: Any, options: Any, data: Data, plan: Plan | None, n: int, work: Any, at_peak: float) -> dict[str, Any]:
+    """Models a second of `n` models: by the default plan, None, in full, by another for a few epochs, scaled by operations."""
+    short = options.model_copy(update={"epochs": min(EPOCHS, options.epochs)}) if plan else options
+    if plan and not torch.cuda.is_available():
+        plan = replace(plan, graph=False, compiled=False)
+    train = module.prepare(short, data, plan=plan) if plan else module.prepare(short, data)
+    group = _group(data, n)
     begin = time.monotonic()
-    train(_group(data, n))  # compiles, and captures graphs
+    train(group)  # compiles, and captures graphs
     first, begin = time.monotonic() - begin, time.monotonic()
-    logits = train(_group(data, n))
-    seconds = (time.monotonic() - begin) / n
-    if work:
-        seconds *= work(options) / work(short)
+    logits = train(group)
+    seconds = (time.monotonic() - begin) / n * (work(options) / work(short) if work else 1)
     figure = {"value": 1 / seconds, "unit": "models/s"}
     figure |= {"hours for 5,000": 5_000 * seconds / 3600, "first call s": first}
     figure |= {"share of peak": work(options) / seconds / at_peak, "TFLOP a model": work(options) / 1e12} if work else {}
-    return figure | ({"accuracy": float((logits.test.argmax(2) == data.test_labels).mean()), "models": n} if whole else {})
+    return figure if plan else {**figure, "accuracy": _right(logits, data).mean(), "models": n}
 
 
-def _trainer(module: Any, options: Any, data: Data, at_once: int | None) -> Trainer:
-    """The recipe's own plan, or one of `at_once` fused models, compiled and as a graph on a card."""
-    if at_once is None or not hasattr(module, "Plan"):
-        return module.prepare(options, data)
-    card = torch.cuda.is_available()
-    return module.prepare(options, data, plan=module.Plan(fused=at_once, graph=card, compiled=card))
+def _right(logits: Logits, data: Data) -> NDArray[np.float64]:
+    """Accuracy of each model on the test images."""
+    return (logits.test.argmax(2) == data.test_labels).mean(1)
 
 
 def _operations(module: Any, options: Any, data: Data) -> Callable[[Any], float] | None:
