@@ -34,12 +34,16 @@ gauged_drops as (
     select *, total - avg(total) filter (chosen_by = 'random') over (partition by number, role, target_id, k) as predicted
     from predicted_drops
 ),
-ranked_drops as (
-    select number, target_id, rank() over a + count(*) over a as predicted_rank, rank() over b + count(*) over b as observed_rank,
-           rank() over c + count(*) over c as predicted_within, rank() over d + count(*) over d as observed_within
+mean_drops as (
+    select *, avg(observed) over (partition by number, target_id) as target_drop
     from gauged_drops
     where chosen_by <> 'random'
-    window a as (partition by number order by predicted), b as (partition by number order by observed),
+),
+ranked_drops as (
+    select number, target_id, rank() over t + count(*) over t as target_rank, rank() over a + count(*) over a as predicted_rank, rank() over b + count(*) over b as observed_rank,
+           rank() over c + count(*) over c as predicted_within, rank() over d + count(*) over d as observed_within
+    from mean_drops
+    window t as (partition by number order by target_drop), a as (partition by number order by predicted), b as (partition by number order by observed),
            c as (partition by number, target_id order by predicted), d as (partition by number, target_id order by observed)
 ),
 targets as (
@@ -53,9 +57,9 @@ within_targets as (
     group by number
 ),
 pooled as (
-    select number, corr(predicted_rank, observed_rank) as counterfactual_spearman, count(*) as n_sets
+    select number, corr(predicted_rank, observed_rank) as counterfactual_spearman, corr(target_rank, observed_rank) as counterfactual_bias_only, count(*) as n_sets
     from ranked_drops
     group by number
 )
-select study_id, fit, counterfactual_spearman, counterfactual_within, n_sets
+select study_id, fit, counterfactual_spearman, counterfactual_within, counterfactual_bias_only, n_sets
 from chosen join pooled using (number) join within_targets using (number)

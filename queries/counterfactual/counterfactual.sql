@@ -8,6 +8,8 @@
 -- column: n_targets bigint : targets
 -- column: repeats double : coupled retrains of a removal, mean
 -- column: spearman double [correlation] : rank correlation over targets of predicted and observed drop
+-- column: spearman_within double [correlation] : the same over the sets of one target, mean over targets; NULL where a target has one set
+-- column: spearman_bias_only double [correlation] : of each target's mean observed drop and the observed drop: what the target alone tells
 -- column: pearson double [correlation] : of predicted and observed drop
 -- column: slope double : observed drop for each predicted logit (least squares)
 -- column: slope_low double : lower end of the 95% interval of slope, targets as clusters
@@ -23,7 +25,7 @@
 -- column: role text : role of the retrains: one a plan
 -- column: fingerprint text : fingerprint of the study
 -- rows: a method and number of removed examples
-select method, k, n_targets, repeats, spearman, pearson, slope, slope_low, slope_high, predicted_drop, observed_drop, observed_error,
-       curved_drop, curved_spearman, flipped, study_id, fit, role, fingerprint
+select method, k, n_targets, repeats, spearman, spearman_within, spearman_bias_only, pearson, slope, slope_low, slope_high, predicted_drop,
+       observed_drop, observed_error, curved_drop, curved_spearman, flipped, study_id, fit, role, fingerprint
 from removal_panels($study, $relative) left join studies using (study_id)
 order by study_id, role, method, k nulls last

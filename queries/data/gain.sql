@@ -43,4 +43,4 @@ from pairs
 join init_means as own on own.study_id = pairs.study_id
 join init_means as other on other.study_id = pairs.than and other.init_id = own.init_id
 group by pairs.study_id, than, n_train, than_n_train, fingerprint
-order by study_id, than
+order by pairs.study_id, than

@@ -47,4 +47,4 @@ from scored join judged on judged.study_id = scored.study_id and judged.fit is n
 left join studies on studies.study_id = scored.study_id
 left join examples on examples.dataset_id = studies.dataset_id and examples.split = 'train' and example_id = train_id
 qualify rank <= $k
-order by study_id, fit, rank
+order by scored.study_id, scored.fit, rank

@@ -11,6 +11,7 @@
 -- column: ceiling double [correlation] : the most that any prediction from the mask could reach
 -- column: counterfactual_spearman double [correlation] : drops predicted and observed over all removed sets, whoever chose them, beyond random ones
 -- column: counterfactual_within double [correlation] : the same over the sets of each target, mean over targets
+-- column: counterfactual_bias_only double [correlation] : of each target's mean observed drop and the observed drop: what the target alone tells
 -- column: label_auc double : how well a low mean effect on test targets tells the planted wrong labels from the others; 0.5 is chance
 -- column: n_trainings integer : models that it needed, those it is judged on not counted
 -- column: lds_single double [correlation] : LDS against single outputs
@@ -22,8 +23,8 @@
 -- column: fit text : name of the fit
 -- column: fingerprint text : fingerprint of the study
 -- rows: a method on the test targets of a study
-select estimator as method, lds_repeats, lds_low, lds_high, ceiling, counterfactual_spearman, counterfactual_within, label_auc,
-       n_models as n_trainings, lds_single, pooled_spearman, pooled_bias_only, n_targets, n_sets, study_id, fit, fingerprint
+select estimator as method, lds_repeats, lds_low, lds_high, ceiling, counterfactual_spearman, counterfactual_within, counterfactual_bias_only,
+       label_auc, n_models as n_trainings, lds_single, pooled_spearman, pooled_bias_only, n_targets, n_sets, study_id, fit, fingerprint
 from fit_lds($study, 'test', $fit, $resamples)
 left join fit_counterfactuals($study, $fit) using (study_id, fit)
 left join fit_labels($study, $fit) using (study_id, fit)

@@ -96,6 +96,12 @@ def test_correlations_are_those_of_scipy(lake_of, ask):
         assert (row["pearson"], row["slope"]) == pytest.approx((fit.rvalue, fit.slope))
         assert row["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic)
         assert row["slope_low"] < row["slope"] < row["slope_high"]
+    *one, every = found[:3]
+    within = [stats.spearmanr(x, y).statistic for x, y in zip(expected.T, observed.T, strict=True) if len(set(x)) == 2]
+    assert every["spearman_within"] == pytest.approx(np.mean(within))
+    alone = np.broadcast_to(observed.mean(0), observed.shape)
+    assert every["spearman_bias_only"] == pytest.approx(stats.spearmanr(alone.ravel(), observed.ravel()).statistic)
+    assert {row[name] for row in one for name in ("spearman_within", "spearman_bias_only")} == {None}  # one set a target
 
 
 def test_coupling_is_the_ratio_of_variances(lake_of, ask):

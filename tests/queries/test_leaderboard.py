@@ -112,6 +112,9 @@ def test_leaderboard_equals_scipy_and_scikit_learn(lake_of, ask):
         assert rows[name]["counterfactual_spearman"] == pytest.approx(stats.spearmanr(x.ravel(), y.ravel()).statistic)
         within = [stats.spearmanr(x[:, t], y[:, t]).statistic for t in range(n_targets)]
         assert rows[name]["counterfactual_within"] == pytest.approx(np.mean(within))
+        alone = np.broadcast_to(y.mean(0), y.shape)
+        bias_only = stats.spearmanr(alone.round(9).ravel(), y.ravel()).statistic
+        assert rows[name]["counterfactual_bias_only"] == pytest.approx(bias_only)
         truth = np.isin(np.arange(n_train), wrong)
         assert rows[name]["label_auc"] == pytest.approx(roc_auc_score(truth, -theirs.mean(0)))
         assert rows[name]["n_sets"] == 6 * n_targets
@@ -121,4 +124,5 @@ def test_what_was_not_measured_is_null(lake_of, ask):
     lake = lake_with(lake_of, [[1, 2]], [[2, 1]], sets=[], drops=np.zeros((0, 1)))
     rows = ask(lake, "leaderboard", fit="trak-*")
     assert [row["method"] for row in rows] == ["trak"]
-    assert [rows[0][name] for name in ("counterfactual_spearman", "counterfactual_within", "label_auc", "n_sets")] == [None] * 4
+    missing = ("counterfactual_spearman", "counterfactual_within", "counterfactual_bias_only", "label_auc", "n_sets")
+    assert [rows[0][name] for name in missing] == [None] * 5

@@ -1,11 +1,11 @@
-// SQL in the browser. hyparquet reads from the lake's files, by range requests, the columns that a statement names, and DuckDB
-// gets them as Arrow; DuckDB itself may reach neither files nor network. A classic script, so that a page opened as a file
+// SQL in the browser. Workers (read.js) read from the lake's files, by range requests, the columns that a statement names, and
+// DuckDB gets them as Arrow; DuckDB itself may reach neither files nor network. A classic script, so that a page opened as a file
 // can say that it needs a server in place of failing.
 const byId = (id) => document.getElementById(id);
 const loaded = new Map(); // table -> set of its columns that are in DuckDB
-const ARROW = { INTEGER: "Int32", BIGINT: "Int64", FLOAT: "Float32", DOUBLE: "Float64", BOOLEAN: "Bool", VARCHAR: "Utf8", BLOB: "Binary" };
-const ROWS = 500;
-let catalog, connection, hyparquet, compressors, answer;
+const ROWS = 500; // shown of an answer
+const AHEAD = 3; // files that a reader has under way, so that it works on one while others come
+let catalog, connection, readers, answer;
 
 const here = (path) => new URL(path, location.href).href;
 const words = (text) => new Set(text.replace(/--.*/g, "").match(/\w+/g));
@@ -22,9 +22,7 @@ async function start() {
   say("Starting DuckDB …");
   await classic("vendor/arrow.js");
   const duckdb = await import(here("vendor/duckdb.mjs"));
-  hyparquet = await import(here("vendor/hyparquet/index.js"));
-  const { decompress } = await import(here("vendor/fzstd.mjs"));
-  compressors = { ZSTD: (data, length) => decompress(data, new Uint8Array(length)) };
+  readers = pool(Math.min(4, Math.max(1, (navigator.hardwareConcurrency ?? 2) - 1)));
   const database = new duckdb.AsyncDuckDB(new duckdb.VoidLogger(), new Worker(here("vendor/duckdb-worker.js")));
   await database.instantiate(here("vendor/duckdb-eh.wasm"));
   await database.open({ query: { castBigIntToDouble: true, castDecimalToDouble: true } });
@@ -59,62 +57,42 @@ async function load(name, wanted) {
   const union = new Set([...(loaded.get(name) ?? []), ...(wanted.length ? wanted : [first])]);
   if (!files.length || union.size === loaded.get(name)?.size) return;
   await connection.query(`drop table if exists loaded_${name}`);
-  let rows = 0;
-  for (const [place, { path, bytes }] of files.entries()) {
+  const types = Object.fromEntries([...union].map((column) => [column, columns[column]]));
+  const coming = files.map(({ path, bytes }) => readers.read({ url: here(`data/${path}`), bytes, types }));
+  for (const file of coming) file.catch(() => {}); // those after one that fails have nobody who waits
+  for (const [place, file] of coming.entries()) {
     say(`Reading ${name}, file ${place + 1} of ${files.length} …`);
-    const batch = await read(path, bytes, [...union], columns);
-    rows += batch.numRows;
-    await connection.insertArrowTable(batch, { name: `loaded_${name}`, create: place === 0 });
+    await connection.insertArrowFromIPCStream(await file, { name: `loaded_${name}`, create: place === 0 });
   }
   loaded.set(name, union);
   await view(name);
-  return rows;
 }
 
-// Columns of one file as an Arrow table.
-async function read(path, byteLength, names, types) {
-  const file = await hyparquet.asyncBufferFromUrl({ url: here(`data/${path}`), byteLength });
-  const parts = Object.fromEntries(names.map((name) => [name, []]));
-  await hyparquet.parquetRead({ file, compressors, columns: names, utf8: false,
-    onChunk: ({ columnName, columnData, rowStart }) => parts[columnName].push([rowStart, columnData]) });
-  const vectors = names.map((name) => {
-    const ordered = parts[name].sort(([a], [b]) => a - b).map(([, data]) => data);
-    return [name, vector(ordered, types[name])];
+// Workers that read files, as many as there are processors to spare; each is given a few files at a time, and the others wait.
+function pool(size) {
+  const waiting = [], asked = new Map();
+  let number = 0;
+  const hand = (worker) => {
+    for (; worker.busy < AHEAD && waiting.length; worker.busy++) worker.postMessage(waiting.shift());
+  };
+  const workers = Array.from({ length: size }, () => {
+    const worker = Object.assign(new Worker(here("assets/read.js")), { busy: 0 });
+    worker.onmessage = ({ data: { id, stream, error } }) => {
+      const { resolve, reject } = asked.get(id);
+      asked.delete(id);
+      worker.busy--;
+      if (error) reject(new Error(error)); else resolve(stream);
+      hand(worker);
+    };
+    return worker;
   });
-  return new Arrow.Table(Object.fromEntries(vectors));
-}
-
-function arrowType(type) {
-  if (type.endsWith("[]")) return new Arrow.List(new Arrow.Field("item", arrowType(type.slice(0, -2)), true));
-  if (type.startsWith("STRUCT(")) {
-    const fields = type.slice(7, -1).split(", ").map((field) => field.replaceAll('"', "").split(" "));
-    return new Arrow.Struct(fields.map(([name, kind]) => new Arrow.Field(name, arrowType(kind), true)));
-  }
-  return new Arrow[ARROW[type]]();
-}
-
-// Lists of numbers and numbers are copied into typed arrays; what else there is goes through Arrow's builders.
-function vector(parts, type) {
-  const item = { "FLOAT[]": Float32Array, "INTEGER[]": Int32Array }[type];
-  const plain = { INTEGER: Int32Array, FLOAT: Float32Array, DOUBLE: Float64Array }[type];
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  if (!item && !plain) return Arrow.vectorFromArray(parts.flatMap((part) => Array.from(part, (value) => value ?? null)), arrowType(type));
-  const nullBitmap = new Uint8Array((length + 7) >> 3);
-  let nullCount = 0, row = 0;
-  const mark = (value) => { if (value == null) nullCount++; else nullBitmap[row >> 3] |= 1 << (row & 7); };
-  if (plain) {
-    const data = new plain(length);
-    for (const part of parts) for (const value of part) { mark(value); data[row++] = value ?? 0; }
-    return new Arrow.Vector([Arrow.makeData({ type: arrowType(type), length, nullCount, nullBitmap, data })]);
-  }
-  const valueOffsets = new Int32Array(length + 1);
-  for (const part of parts) for (const value of part) { mark(value); valueOffsets[row + 1] = valueOffsets[row] + (value?.length ?? 0); row++; }
-  const data = new item(valueOffsets[length]);
-  row = 0;
-  for (const part of parts) for (const value of part) if (value) data.set(value, valueOffsets[row++]); else row++;
-  const inner = arrowType(type).children[0].type;
-  const child = Arrow.makeData({ type: inner, length: data.length, nullCount: 0, data });
-  return new Arrow.Vector([Arrow.makeData({ type: arrowType(type), length, nullCount, nullBitmap, valueOffsets, child })]);
+  return {
+    read: (file) => new Promise((resolve, reject) => {
+      asked.set(++number, { resolve, reject });
+      waiting.push({ id: number, ...file });
+      workers.toSorted((a, b) => a.busy - b.busy).forEach(hand);
+    }),
+  };
 }
 
 // $name becomes a literal: the database lives in this page alone, and quotes are doubled.
@@ -159,7 +137,7 @@ async function run() {
     if (!connection) await start();
     const sql = bound(byId("sql").value);
     const began = performance.now();
-    for (const [name, columns] of needed(sql)) await load(name, columns);
+    await Promise.all(needed(sql).map(([name, columns]) => load(name, columns)));
     say("Running …");
     answer = await connection.query(sql);
     show();
