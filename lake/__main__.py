@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from lake import mirror_cli
-from lake.catalog import connect, only_reads, write_catalog
+from lake.catalog import connect, naming_lack, only_reads, write_catalog
 from lake.cli import run
 from lake.dictionary import markdown
 from lake.doctor import examine
@@ -77,7 +77,8 @@ def sql(
     width = console.width if console.is_terminal else 240
     if query:
         try:
-            connection.sql(only_reads(connection, query)).show(max_width=width)
+            with naming_lack():
+                connection.sql(only_reads(connection, query)).show(max_width=width)
         except duckdb.Error as error:
             raise UsageError(str(error)) from error
         return
@@ -87,7 +88,8 @@ def sql(
     )
     for statement in _statements():
         try:
-            connection.sql(only_reads(connection, statement)).show(max_width=width)
+            with naming_lack():
+                connection.sql(only_reads(connection, statement)).show(max_width=width)
         except (LakeError, duckdb.Error) as error:
             print(f"error: {error}", file=sys.stderr)
 

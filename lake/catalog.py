@@ -13,6 +13,7 @@ import errno
 import glob
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ from lake.store import Lake
 from lake.tables import TABLES
 
 CATALOG = "lake.duckdb"
+SPILL = ".tmp"
+"""Where DuckDB puts what its memory does not hold, in the folder that a command runs in; it goes with the connection."""
 
 _LONG = """select study_id, role, model_id, mask_id, init_id, repeat, '{split}' as split,
        unnest(range(len({split}_margin)))::integer as target_id, unnest({split}_margin) as margin
@@ -145,10 +148,26 @@ def create_views(connection: duckdb.DuckDBPyConnection, patterns: dict[str, list
 
 
 @contextmanager
-def naming_damage() -> Iterator[None]:
-    """Turn DuckDB's complaint about a file that it cannot read into CorruptError, with the way to mend it."""
+def naming_lack() -> Iterator[None]:
+    """Turn DuckDB's lack of memory, or of disk for what memory does not hold, into one line."""
     try:
         yield
+    except duckdb.Error as error:
+        if not isinstance(error, duckdb.OutOfMemoryException) and "No space left" not in str(error):
+            raise
+        free = shutil.disk_usage(Path.cwd()).free / 1e6
+        raise LakeError(
+            f"{str(error).splitlines()[0]} Memory is full, and {Path.cwd() / SPILL} has {free:,.1f} MB free for what it cannot"
+            " hold: free some space, or ask for less (one study, fewer targets), then run the same command again"
+        ) from error
+
+
+@contextmanager
+def naming_damage() -> Iterator[None]:
+    """Turn DuckDB's complaint about a file that it cannot read into CorruptError, with the way to mend it; lack, too."""
+    try:
+        with naming_lack():
+            yield
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise CorruptError(f"{str(error).splitlines()[0]}. Run `make verify` to find every damaged file") from error
 

@@ -21,6 +21,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, HfFileSystem, get_token, 
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_file_system import HfFileSystemFile
 
+from lake.bounded import at_most, bound_answers
 from lake.errors import CorruptError, IncompleteError, LakeError, UsageError
 
 KIND = "dataset"
@@ -109,14 +110,18 @@ class Hub:
             self.say(f"proposed as {made.pr_url}")
         return made.oid
 
-    def download(self, path: str, head: str, folder: Path, fresh: bool = False) -> Path:
-        """Fetch one file of the commit `head` below `folder`, going on where an earlier try stopped unless `fresh`."""
+    def download(self, path: str, head: str, folder: Path, fresh: bool = False, size: int = 0) -> Path:
+        """Fetch one file of the commit `head` below `folder`, going on where an earlier try stopped unless `fresh`.
+
+        CorruptError when more arrives than the `size` that the listing gives, or than an answer about a repo may have.
+        """
         where = {**self._where, "revision": head, "endpoint": self.api.endpoint, "token": self.api.token}
 
         def fetch() -> Path:
             return Path(cast(str, hf_hub_download(filename=path, local_dir=folder, force_download=fresh, **where)))
 
-        return self.patiently(fetch)
+        with at_most(size):
+            return self.patiently(fetch)
 
     def open(self, path: str, head: str) -> BinaryIO:
         """A file of the commit `head` for reading; only what is read is fetched."""
@@ -156,6 +161,7 @@ class Hub:
     @contextmanager
     def _sorted(self, pause: float = 0.0) -> Iterator[None]:
         """Raise Unsure or LakeError in place of what the client raises; `pause` is for a 429 that does not say how long."""
+        bound_answers()
         try:
             yield
         except (HFValidationError, json.JSONDecodeError, _TransportError, OSError, RuntimeError) as error:
@@ -172,6 +178,8 @@ class Hub:
             return UsageError(f"{self.name}: {self._redacted(error)}")
         if isinstance(error, OfflineModeIsEnabled):
             return LakeError("the client is offline (HF_HUB_OFFLINE is set): unset it to reach the Hub")
+        if isinstance(error, RecursionError):
+            return CorruptError(f"{self.name}: an answer of the Hub is nested too deeply to be read: nothing of it was taken")
         if type(error) is RuntimeError:  # a failed upload: the client names the file and keeps the cause
             return self._meaning(error.__cause__, pause) if error.__cause__ else None
         lost = isinstance(error, _TransportError | ConnectionError | TimeoutError | json.JSONDecodeError)
@@ -244,12 +252,12 @@ def asked_seconds(headers: Any) -> float:
 def _entries(listed: Iterable[Any]) -> dict[str, Entry]:
     """Files of a listing; CorruptError before anything is opened when a path could lead out of a folder."""
     found: dict[str, Entry] = {}
-    for item in listed:
+    for number, item in enumerate(listed):
+        if number > MOST_ENTRIES:
+            raise CorruptError(f"the repo lists more than {MOST_ENTRIES:,} files and folders: this is no lake")
         path = str(item.path)
         if path.startswith("/") or "\\" in path or "\0" in path or {"", ".", ".."}.intersection(path.split("/")):
             raise CorruptError(f"the repo lists {path!r}, which leads out of a folder: nothing of it was read")
         if hasattr(item, "blob_id"):
             found[path] = Entry(item.lfs.sha256 if item.lfs else f"git:{item.blob_id}", item.size)
-        if len(found) > MOST_ENTRIES:
-            raise CorruptError(f"the repo lists more than {MOST_ENTRIES:,} files: this is no lake")
     return found

@@ -6,7 +6,7 @@ Nothing is ever deleted because it is absent on the other side: a lost disk look
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lake import parquet
 from lake.errors import ConflictError, CorruptError, IncompleteError, UsageError
@@ -45,6 +45,8 @@ class Compared:
     local: str | None
     remote: str | None
     size: int = 0
+    remote_size: int = 0
+    """Bytes of the file there, by the listing."""
 
 
 @dataclass
@@ -115,8 +117,9 @@ def compare(
     for path in sorted(files.keys() | theirs.keys()):
         local = memory.sha256(lake.files, path, files[path]) if path in files else None
         remote = theirs[path].sha256 if path in theirs else None
-        size = files[path].size if path in files else theirs[path].size
-        rows.append(Compared(path, classify(local, remote, memory.base.get(path)), local, remote, size))
+        there = theirs[path].size if path in theirs else 0
+        size = files[path].size if path in files else there
+        rows.append(Compared(path, classify(local, remote, memory.base.get(path)), local, remote, size, there))
     memory.base.update({row.path: row.local for row in rows if row.state == "same" and row.local})
     memory.save()
     strangers = _strangers(lake, hub, head, rows, say)
@@ -159,7 +162,7 @@ def _judged(lake: Lake, hub: Hub, head: str, row: Compared, strangers: set[tuple
         state = "conflict"
     elif state == "conflict" and row.local and row.remote:
         state = "equivalent" if same_rows(lake, hub, head, row.path) else state
-    return Compared(row.path, state, row.local, row.remote, row.size)
+    return replace(row, state=state)
 
 
 def _strangers(lake: Lake, hub: Hub, head: str, rows: list[Compared], say: Say) -> set[tuple[str, str]]:

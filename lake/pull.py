@@ -79,7 +79,7 @@ def _download(hub: Hub, head: str, stage: Path, row: Compared) -> Path:
     if row.remote is None or row.remote.startswith("git:"):
         raise CorruptError("is stored there without a SHA-256, so its bytes cannot be checked: push it with this tool")
     for fresh in (False, True):
-        staged = hub.download(row.path, head, stage, fresh)
+        staged = hub.download(row.path, head, stage, fresh, row.remote_size)
         with staged.open("rb") as source:
             if hashlib.file_digest(source, "sha256").hexdigest() == row.remote:
                 return staged

@@ -3,8 +3,9 @@
 `with FakeHub() as hub: HfApi(endpoint=hub.url, token="t")`, with HF_HUB_DISABLE_XET=1 set before the client is imported.
 It answers as the Hub does where the mirror looks: 412 for a parent that is no longer the head, uploads addressed and checked
 by SHA-256, unchanged files known by their oid, paged listings, ranges, snapshots at any commit, pull requests as branches.
-Faults are planned with `fail` (a status, before or after the work), `cut` (the connection closes at a byte) and `meet`
-(something happens just before a request). Not imitated: xet, multipart uploads, quotas by the hour, the viewer.
+Faults are planned with `fail` (a status, before or after the work), `cut` (the connection closes at a byte), `flood` (an
+answer that never ends) and `meet` (something happens just before a request). Not imitated: xet, multipart uploads, quotas
+by the hour, the viewer.
 """
 
 import base64
@@ -15,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -39,6 +41,7 @@ class Fault:
     cut_answer: int | None = None
     cut_request: int | None = None
     action: Callable[[], object] | None = None
+    endless: bytes = b""
 
 
 class FakeHub:
@@ -78,6 +81,10 @@ class FakeHub:
         """Close the connection after so many bytes of the answer, or of the request's body."""
         self.faults.append(Fault(method, pattern, times, cut_answer=answer, cut_request=request))
 
+    def flood(self, method: str, pattern: str, body: bytes, endless: bytes, times: int = 1) -> None:
+        """Answer `body` and then `endless` again and again, until the client goes."""
+        self.faults.append(Fault(method, pattern, times, body=body, endless=endless))
+
     def meet(self, method: str, pattern: str, action: Callable[[], object]) -> None:
         """Call `action` just before the next request that matches is carried out."""
         self.faults.append(Fault(method, pattern, 1, action=action))
@@ -112,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.body = self.read_body()
             if self.fault.action:
                 self.fault.action()
+            if self.fault.endless:
+                return self.send_without_end()
             if self.fault.status and not self.fault.after:
                 return self.send(*self.faulty())
             answer = self.route()
@@ -124,6 +133,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def faulty(self) -> tuple[int, Any, dict[str, str]]:
         return self.fault.status, self.fault.body if self.fault.body is not None else {"error": "injected"}, self.fault.headers
+
+    def send_without_end(self) -> None:
+        self.hub.requests.append((self.command, self.path, 200))
+        self.close_connection = True
+        with suppress(ConnectionError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + (self.fault.body or b""))
+            while True:
+                self.wfile.write(self.fault.endless)
 
     def read_body(self) -> bytes:
         if self.fault.cut_request is not None:

@@ -20,26 +20,6 @@ from lake.tables import TABLES
 from lake.verify import verify
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """Mounts a file system of so many megabytes in memory; skipped where that is not allowed."""
-    mounted = []
-
-    def mount(megabytes: float) -> Path:
-        folder = tmp_path / f"disk{len(mounted)}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1_024)}k", "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no file system in memory may be mounted here: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.row("R4")
 @pytest.mark.case(39, 40)
 def test_a_disk_that_fills_up_in_a_build_stops_it_by_name_and_room_lets_it_go_on(disk, tmp_path, tally):
