@@ -2,8 +2,9 @@
 
 Masks, mask ids, initialisations and repeats are pure functions of the identity that each footer carries, so they are derived
 again and compared by bit; those of counterfactuals follow from the table removals, whose predictions follow from weights
-(builders/rederive_removals.py). Margins cannot be, but their means can be judged: a partition whose models differ from the
-others' by more than chance allows was trained on something else.
+(builders/rederive_removals.py), as do those of supports, whose sets follow from one order (builders/rederive_supports.py).
+Margins cannot be, but their means can be judged: a partition whose models differ from the others' by more than chance allows
+was trained on something else.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from builders import margins, masks, rederive_removals
+from builders import margins, masks, rederive_removals, rederive_supports
 from builders.study import RULES, Study, parse
 from lake.errors import UsageError
 from lake.parquet import Facts
@@ -26,10 +27,13 @@ Z_LIMIT = 6.0
 
 
 def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
-    """Problems of one study's masks, margins and removals; other tables and adopted studies are left alone."""
+    """Problems of one study's masks, margins, removals and supports; other tables and adopted studies are left alone."""
     n_train = _n_train(lake, facts)
     for partition, found in facts.items():
-        if partition.table not in ("masks", "margins", "removals") or found.identity.get("rules") != RULES:
+        if partition.table not in ("masks", "margins", "removals", "supports") or found.identity.get("rules") != RULES:
+            continue
+        if partition.table == "supports":
+            yield from rederive_supports.check(lake, partition, facts, n_train)
             continue
         study = study_of(partition, found)
         if partition.role not in ("fit", "heldout"):

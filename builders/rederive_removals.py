@@ -87,24 +87,25 @@ def _wrong_removals(lake: Lake, partition: Partition, study: Study, facts: dict[
             return f"removal {row['removal_id']} removes an example beyond the {n_train} there are"
     for fit in sorted({row["fit"] for row in rows}):
         weights = parse_path(f"weights/study={partition.value}/{fit}.parquet")
-        if (
-            weights in facts
-            and n_train
-            and (wrong := _mispredicted(lake, weights, [r for r in rows if r["fit"] == fit], n_train))
-        ):
+        if weights in facts and n_train and (wrong := _mispredicted(lake, weights, [r for r in rows if r["fit"] == fit])):
             return f"{len(wrong)} predictions are not those of {fit} (first: removal {wrong[0]})"
     return ""
 
 
-def _mispredicted(lake: Lake, weights: Partition, rows: list[dict], n_train: int) -> list[int]:
-    """removal_id of the rows whose predicted change is not minus the sum of the removed weights."""
+def weight_of(lake: Lake, weights: Partition) -> dict[tuple[int, int], float]:
+    """Weights on test targets by (target_id, train_id); those that are 0 are not there."""
     fitted = lake.read(weights, ["split", "target_id", "train_id", "weight"])
     fitted = fitted.filter(pc.equal(fitted["split"], "test"))  # pyright: ignore[reportAttributeAccessIssue]
-    target, train, weight = (fitted[name].to_numpy().astype(np.float64) for name in ("target_id", "train_id", "weight"))
-    weight_of = dict(zip((target * n_train + train).astype(int).tolist(), weight.tolist(), strict=True))
+    target, train, weight = (fitted[name].to_pylist() for name in ("target_id", "train_id", "weight"))
+    return dict(zip(zip(target, train, strict=True), weight, strict=True))
+
+
+def _mispredicted(lake: Lake, weights: Partition, rows: list[dict]) -> list[int]:
+    """removal_id of the rows whose predicted change is not minus the sum of the removed weights."""
+    known = weight_of(lake, weights)
     wrong = []
     for row in rows:
-        change = -sum(weight_of.get(row["target_id"] * n_train + example, 0.0) for example in row["removed"])
+        change = -sum(known.get((row["target_id"], example), 0.0) for example in row["removed"])
         if abs(row["predicted_change"] - change) > ROUNDING:
             wrong.append(row["removal_id"])
     return wrong
