@@ -18,27 +18,28 @@ ANALYSES: tuple[Table, ...] = (
             Column(
                 "embedding",
                 pa.string(),
-                "`weights`; last hidden `features` of a network trained on everything (else logits); `pixels`; or "
-                "`residual`: weights without their projection on another study's",
+                "`weights`; last hidden `features` of a network trained on everything (else logits); `pixels`; `residual`: "
+                "weights without their projection on another study's; `reverse`: the other's without that on these; `null`, "
+                "`reverse-null`: of one half of either's models without that on the other half",
             ),
             identifier("component", "place by explained variance, from 0"),
             Column("explained", pa.float64(), "share of the embedding's variance along it", "fraction"),
             Column("test_score", FLOATS, "of every test target, by target_id; NULL where not kept", nullable=True),
             Column("train_loading", FLOATS, "of every training example, by train_id; NULL where not kept", nullable=True),
             Column("fit", pa.string(), "the fit whose weights embed"),
-            Column("other_study", pa.string(), "of a residual: the study that was projected out", nullable=True),
+            Column("other_study", pa.string(), "of a residual: the study that it is compared with", nullable=True),
             Column("other_fit", pa.string(), "of a residual: that study's fit", nullable=True),
             Column(
                 "own_explained",
                 pa.float64(),
-                "of a residual: variance of the study's own weights along it",
+                "of a residual: variance along it of the weights that it is left of",
                 "fraction",
                 nullable=True,
             ),
             Column(
                 "other_explained",
                 pa.float64(),
-                "of a residual: variance of the other study's weights along it",
+                "of a residual: variance along it of the weights that were projected out",
                 "fraction",
                 nullable=True,
             ),

@@ -1,11 +1,11 @@
 -- question: Which training examples stay when suspects or copies are left out, and what does the datamodel predict of it?
 -- paper: Ilyas et al. 2022 section 4; used by the option `keep` of a dataset
--- tables: weights, fits, examples, neighbours, masks, margins, studies (through left_out, duplicate_pairs, mean_weights, leading_fits: lake/macros/)
+-- tables: weights, fits, examples, neighbours, masks, margins, studies (left_out, duplicate_pairs, mean_weights, leading_fits, asked_fits: macros)
 -- param: study text : the study whose training set is to be cleaned
 -- param: leave_out suspects|memorized|duplicates|leaks|random = suspects : lowest margin_out, most memorized, copies in train, copies of test, or any
 -- param: k integer 1..100000000 = 20 : how many go; copies go all
 -- param: within double = 0.3 : how near a copy is, as in the query duplicates
--- param: fit text = null : a fit or a pattern such as lasso-*; null: the newest fit that predicts best
+-- param: fit text = null : a fit or a pattern such as lasso-*: the newest that predicts best; null: of all
 -- column: train_id integer : position of a training example that stays
 -- column: n_left_out bigint : how many go
 -- column: predicted_gain double [logit] : mean over test targets of the margin that models on a share alpha of what stays gain, beyond a random list
@@ -15,7 +15,9 @@
 -- rows: a training example that stays
 with chosen as (
     select study_id, fit
-    from leading_fits($study, 'test', $fit)
+    from leading_fits($study, 'test', $fit) join asked_fits($study, 'test', $fit) as asked using (study_id, split, fit)
+    order by asked.n_models desc, validation_r desc nulls last, fit
+    limit 1
 ),
 train_examples as (
     select study_id, fingerprint, alpha, example_id as train_id
@@ -40,7 +42,8 @@ going as (
 judged as (
     select train_examples.*, coalesce(mean_weight, 0) - avg(coalesce(mean_weight, 0)) over () as relative_effect,
            train_id in (select train_id from going) as goes
-    from train_examples left join mean_weights($study, $fit) using (study_id, train_id)
+    from train_examples
+    left join (select study_id, train_id, mean_weight from mean_weights($study, $fit) join chosen using (study_id, fit)) using (study_id, train_id)
 ),
 totals as (
     select count(*) filter (goes) as n_left_out, -coalesce(sum(alpha * relative_effect) filter (goes), 0) as gain

@@ -2,7 +2,7 @@
 -- paper: Ilyas et al. 2022 section 4 (PCA of datamodels)
 -- tables: components, examples, studies (through the view component_places of the catalog: lake/macros/)
 -- param: k integer 1..1000000 = 6 : how many images of either end
--- param: embedding weights|residual = weights : of the weights, or of what is left of them beside another study's (see model_diff)
+-- param: embedding weights|residual|reverse = weights : of the weights, or of what they and another study's have beyond each other (model_diff)
 -- param: study text = null : one study; null: all
 -- column: component integer : place by explained variance, from 0
 -- column: explained double [fraction] : share of the embedding's variance along it
@@ -14,7 +14,7 @@
 -- column: label integer : class of the image
 -- column: study_id text : name of the study
 -- column: fit text : the fit whose weights are decomposed
--- column: other_study text : of a residual: the study that was projected out
+-- column: other_study text : of a residual: the study that it is compared with
 -- column: role text : one a plan
 -- column: fingerprint text : fingerprint of the study
 -- rows: an image among the k at an end of a component

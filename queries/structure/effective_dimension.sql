@@ -16,7 +16,7 @@
 with cumulated as (
     select study_id, role, fit, embedding, explained, sum(explained) over (partition by study_id, role, embedding order by component) as held
     from components
-    where embedding <> 'residual' and ($study is null or study_id = $study)
+    where embedding in ('weights', 'features', 'pixels') and ($study is null or study_id = $study)
 )
 select embedding, sum(explained) ** 2 / sum(explained ** 2) as participation_ratio, count(*) filter (held < 0.5) + 1 as components_half,
        count(*) filter (held < 0.9) + 1 as components_90, count(*) as n_components, max(explained) as first_share, study_id, fit, role,

@@ -60,6 +60,15 @@ def test_exact_copies_need_neither_neighbours_nor_models(lake_of, ask):
     ]
 
 
+def test_look_alikes_of_a_lake_worked_by_hand(toy, ask):
+    names = ("target_id", "rank", "train_id", "label", "target_label")
+    rows = ask(toy, "look_alikes")
+    assert [tuple(row[name] for name in names) for row in rows] == [(0, 1, 3, 1, 0), (1, 1, 1, 1, 1), (1, 2, 0, 0, 1)]
+    assert [row["distance"] for row in rows] == pytest.approx([0, 0.2, 0.4])  # the median is 0.5
+    assert [row["train_id"] for row in ask(toy, "look_alikes", split="train", target_id=1)] == [3]
+    assert len(ask(toy, "look_alikes", k=1)) == 2
+
+
 def test_similar_of_a_lake_worked_by_hand(toy, ask):
     rows = ask(toy, "similar", target_id=0)
     # test image 0 relies on 3 (2.0) and 0 (1.0); so do 3 exactly, 1 with (3, 4) and 0 with 0 alone; 2 has nothing in common
@@ -87,6 +96,10 @@ def test_alike_in_reach(toy, ask):
     assert [(row["train_id"], row["cosine"]) for row in rows] == [(3, pytest.approx(2 / math.sqrt(20))), (2, None)]
 
 
+BOTH = {"lasso-00008": -2, "ridge-00008": -4}
+"""Weight of training example 3 in two more fits."""
+
+
 @pytest.mark.parametrize(
     ("leave_out", "kept", "gain"),
     [
@@ -102,6 +115,17 @@ def test_a_keep_list_worked_by_hand(toy, ask, leave_out, kept, gain):
     assert [row["train_id"] for row in rows] == kept
     assert {row["n_left_out"] for row in rows} == {4 - len(kept)}
     assert [row["predicted_gain"] for row in rows] == pytest.approx([gain] * len(rows))
+
+
+def test_of_several_fits_that_match_one_speaks_and_a_row_stands_once(toy, ask, add):
+    newer = [{"fit": "lasso-00008", "target_id": t, "n_models": 8} for t in range(2)]
+    add(toy, "fits", [*newer, *({**row, "fit": "ridge-00008", "validation_r": 0.25} for row in newer)])
+    weights = [{"fit": f, "target_id": t, "train_id": 3, "weight": w} for t in range(2) for f, w in BOTH.items()]
+    add(toy, "weights", weights)
+    rows = ask(toy, "keep_list", study="toy", leave_out="suspects", k=1, fit="*-0000?")
+    assert [row["train_id"] for row in rows] == [0, 1, 2]
+    assert {row["fit"] for row in rows} == {"lasso-00008"}
+    assert {row["predicted_gain"] for row in rows} == {0.75}  # half of 2, less the mean 0.5 of all four
 
 
 def test_any_are_left_out_by_number_alone(toy, ask):

@@ -157,3 +157,24 @@ def test_a_conflict_with_its_retrains(toy, ask, lake_of, add):
     row = next(r for r in ask(toy, "conflicting_components", least=1) if r["role"] == "other")
     drops = [row[name] for name in ("high_drop", "low_drop", "high_drop_without_low", "low_drop_without_low")]
     assert (row["component"], row["label"], drops) == (0, 0, [2, -1, -0.5, 1])
+
+
+def test_two_studies_compared_worked_by_hand(toy, ask, add):
+    shares = [("residual", 0.5, 0.125), ("reverse", 0.25, 0.5), ("null", 0.25, 0.125), ("reverse-null", 0.375, 0.125)]
+    more = {"role": "residual", "other_study": "plain", "other_fit": "lasso-00008"}
+    ends = {"residual": ([2, -1, 0.5, 0], [0.8, -0.6, 0, 0]), "reverse": ([0, 0, 1, -1], [0, 0, 0, 1])}
+    rows = [
+        component(0, *ends.get(name, (None, None)), embedding=name, own_explained=own, other_explained=other, **more)
+        for name, own, other in shares
+    ]
+    add(toy, "components", rows)
+    residual, reverse = ask(toy, "model_diff", k=2)
+    assert [residual[name] for name in ("leans", "beyond", "share", "other_share", "left")] == ["toy", "plain", 0.5, 0.125, 0.5]
+    assert [reverse[name] for name in ("leans", "beyond", "share", "other_share")] == ["plain", "toy", 0.25, 0.5]
+    assert (residual["gap"], reverse["gap"]) == (0.375, -0.25)
+    assert residual["null_gap"] == reverse["null_gap"] == 0.25
+    assert (residual["high_train"], residual["low_train"]) == ("0 (0), 2 (1)", "1 (0), 2 (1)")
+    assert (reverse["high_targets"], reverse["low_targets"]) == ("2 (1), 0 (0)", "3 (1), 0 (0)")
+    assert {row["fit"] for row in (residual, reverse)} == {"lasso-00004"}
+    assert {row["role"] for row in ask(toy, "components", embedding="residual", k=1)} == {"residual"}
+    assert {row["embedding"] for row in ask(toy, "effective_dimension")} == {"weights", "pixels"}
