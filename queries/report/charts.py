@@ -109,8 +109,9 @@ def curves(
         for number, name in enumerate(dict.fromkeys(row[series] for row in rows)):
             own = [row for row in rows if row[series] == name and row[y] is not None]
             axes.plot(
-                [r[x] for r in own], [r[y] for r in own], "o-", color=SERIES[number % len(SERIES)], markersize=4, label=name
-            )
+                [r[x] for r in own], [r[y] for r in own], "o-" if number < len(SERIES) else "s--",
+                color=SERIES[number % len(SERIES)], markersize=4, label=name,
+            )  # fmt: skip
         if ceiling and (top := [row for row in rows if row[ceiling] is not None]):
             axes.axhline(max(row[ceiling] for row in top), color=MUTED, linestyle=(0, (4, 3)), linewidth=1, label="ceiling")
         axes.set_xlabel(labels[0])
@@ -147,7 +148,7 @@ def scatter(rows: list[dict[str, Any]]) -> Callable[[Any], None]:
         axes.plot(ends, ends, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
         axes.set_xlabel("predicted drop of the margin (logits)")
         axes.set_ylabel("observed drop")
-        axes.figure.legend(loc="outside lower center", ncols=4, handletextpad=0.1, columnspacing=1.0)
+        axes.figure.legend(loc="outside lower center", ncols=2, handletextpad=0.1, columnspacing=1.6)
 
     return draw
 

@@ -89,13 +89,16 @@ def counterfactuals(answers: Answers) -> Figure | None:
     rows = [row for row in answers.rows("counterfactual") if row["method"] == "datamodel"]
     if not points or not rows:
         return None
-    within = ", ".join(f"{number(row['spearman'])} for {row['k']}" for row in rows if row["k"] is not None)
+    every = rows[-1]
+    sizes = ", ".join(f"{number(row['spearman'])} for {row['k']}" for row in rows if row["k"] is not None)
     caption = (
-        f"{count(rows[-1]['n_targets'])} test images, drops beyond those of random sets. Spearman within one size: {within} "
-        f"removed images; over all sizes {number(rows[-1]['spearman'])}."
+        f"{count(every['n_targets'])} test images, drops beyond those of random sets. Spearman over targets: {sizes} "
+        f"removed images; pooled over all sizes {number(every['spearman'])}, within a target "
+        f"{number(every['spearman_within'])}, and by each target's mean drop alone, which knows no set (bias only), "
+        f"{number(every['spearman_bias_only'])}."
     )
     svg = charts.drawn(charts.scatter(points), "scatter")
-    columns = "k spearman pearson slope predicted_drop observed_drop flipped fit"
+    columns = "k spearman spearman_within spearman_bias_only pearson slope predicted_drop observed_drop flipped fit"
     table = [{**row, "k": row["k"] or "all"} for row in rows]
     return figure("Removed, and trained again", "counterfactual", caption, svg, table, columns)
 
@@ -138,8 +141,8 @@ def leaderboard(answers: Answers) -> Figure | None:
     caption = f"{rows[0]['method']} leads {len(rows)} methods, ours and imported ones, judged on the same subsets and removals."
     svg = charts.drawn(charts.intervals(rows, "method"), "leaderboard", 0.8 + 0.4 * len(rows))
     columns = (
-        "method n_trainings lds_repeats ceiling counterfactual_within counterfactual_spearman label_auc pooled_spearman "
-        "pooled_bias_only fit"
+        "method n_trainings lds_repeats ceiling counterfactual_within counterfactual_spearman counterfactual_bias_only "
+        "label_auc pooled_spearman pooled_bias_only fit"
     )
     return figure("Methods side by side", "leaderboard", caption, svg, rows, columns)
 
@@ -149,7 +152,8 @@ def accuracy(answers: Answers) -> Figure | None:
     rows = [row for row in answers.rows("accuracy") if row["test_accuracy"] is not None]
     if not rows:
         return None
-    first, share = rows[0], percent(rows[0]["test_accuracy"])
+    first = min(rows, key=lambda row: row["role"] != "fit")
+    share = percent(first["test_accuracy"])
     caption = f"{count(first['n_models'])} models of role {first['role']} are right on {share} of the test images."
     draw = charts.bars([(row["role"], 100 * (1 - row["test_accuracy"])) for row in rows], "test error (%)")
     svg = charts.drawn(draw, "accuracy", 0.8 + 0.4 * len(rows))
@@ -178,7 +182,9 @@ def cost(answers: Answers) -> Figure | None:
     if not rows:
         return None
     caption = f"{number(sum(row['minutes'] for row in rows), 1)} processor minutes in all."
-    svg = charts.drawn(charts.bars([(row["table"], row["minutes"]) for row in rows], "processor minutes"), "cost", 2.6)
+    svg = charts.drawn(
+        charts.bars([(row["table"], row["minutes"]) for row in rows], "processor minutes"), "cost", 0.8 + 0.22 * len(rows)
+    )
     return figure("What it cost", "partitions", caption, svg, rows, "table files rows minutes")
 
 

@@ -50,6 +50,7 @@ def write_galleries(answers: Answers, site: Path, images: Images, **common: Any)
     """Write `galleries/index.html`, a page a gallery, and a page a class with all its images."""
     (site / "galleries").mkdir()
     galleries = [(gallery, gallery.gather(answers)) for gallery in GALLERIES]
+    listed = [(gallery, _first_of_groups(cards)) for gallery, cards in galleries]
     classes = dict(sorted(_by_class(images).items()))
     for gallery, cards in galleries:
         _write_gallery(answers, site, gallery, cards, images=images, **common)
@@ -57,9 +58,9 @@ def write_galleries(answers: Answers, site: Path, images: Images, **common: Any)
         groups = {title: [Card((i.split, i.id), "") for i in members if i.split == split] for split, title in _OF_SPLIT.items()}
         lede = f"{count(len(members))} images."
         write(site, f"galleries/class-{label}.html", "gallery.html", title=f"Class {label}", lede=lede,
-              groups={name: own for name, own in groups.items() if own}, absent="", query="", fits=[], images=images,
+              groups={name: own for name, own in groups.items() if own}, absent="", queries=(), fits=[], images=images,
               **common)  # fmt: skip
-    write(site, "galleries/index.html", "galleries.html", galleries=galleries, classes=classes, images=images, **common)
+    write(site, "galleries/index.html", "galleries.html", galleries=listed, classes=classes, images=images, **common)
 
 
 def write_search(answers: Answers, site: Path, images: Images, **common: Any) -> None:
@@ -80,9 +81,16 @@ def _write_gallery(answers: Answers, site: Path, gallery: Gallery, cards: list[C
     groups: dict[str, list[Card]] = {}
     for each in cards:
         groups.setdefault(each.group, []).append(each)
-    fits = sorted({row["fit"] for row in answers.rows(gallery.query) if row.get("fit")}) if cards else []
+    queries = gallery.queries if cards else ()
+    fits = sorted({row["fit"] for name in queries for row in answers.rows(name) if row.get("fit")})
     write(site, f"galleries/{gallery.name}.html", "gallery.html", title=gallery.title, lede=gallery.lede, groups=groups,
-          absent=gallery.absent, query=gallery.query if cards else "", fits=fits, **common)  # fmt: skip
+          absent=gallery.absent, queries=queries, fits=fits, **common)  # fmt: skip
+
+
+def _first_of_groups(cards: list[Card], most: int = 4) -> list[Card]:
+    """Cards that stand for all: the first of groups from the first to the last, or the first of all where groups are few."""
+    firsts = list({each.group: each for each in reversed(cards)}.values())[::-1]
+    return firsts[:: len(firsts) // most][:most] if len(firsts) >= most else cards[:most]
 
 
 def _by_class(images: Images) -> dict[int, list[Image]]:
@@ -120,12 +128,11 @@ def _tiles(answers: Answers) -> list[dict[str, str]]:
         tiles.append({"name": "Unseen models predicted (LDS)", "value": number(lds[0]["lds_repeats"]), "note": note})
     drops = [row for row in answers.rows("counterfactual") if row["method"] == "datamodel" and row["k"] is None]
     if drops and drops[0]["spearman"] is not None:
-        sizes = [
-            r["spearman"]
-            for r in answers.rows("counterfactual")
-            if r["method"] == "datamodel" and r["k"] and r["spearman"] is not None
-        ]
-        note = f"Spearman over all sizes; {number(min(sizes))} to {number(max(sizes))} within one; {drops[0]['fit']}"
+        row = drops[0]
+        note = (
+            f"Spearman of drops, pooled; {number(row['spearman_within'])} within targets, {number(row['spearman_bias_only'])} "
+            f"by bias only; {row['fit']}"
+        )
         tiles.append({"name": "Removals predicted", "value": number(drops[0]["spearman"]), "note": note})
     if files := answers.rows("partitions"):
         minutes = sum(row["cpu_seconds"] or 0 for row in files) / 60

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from queries.report.answers import Answers, Row, grouped
+from queries.report.render import number
 
 Found = dict[tuple[str, int], Any]
 SPLITS = ("test", "train")
 STRONGEST = 12
 """Images of each side: rows of three on a telephone, of four on a screen."""
+LIKE = 9
+"""Images that are like an example: three rows on a telephone, one on a screen."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,46 @@ def suspicion(answers: Answers) -> Found:
     return {("train", i): {"suspect": suspects[i], "memory": memories.get(i), "n": len(suspects)} for i in suspects}
 
 
+def copies(answers: Answers) -> Found:
+    """Exact and near copies of an image, then the training images that look most like it: how, and how far away."""
+    found: Found = {}
+    for row in answers.rows("duplicates"):
+        kind = "exact copy" if row["exact"] else f"near copy, {number(row['distance'], 2)}"
+        one, other = ("train", row["train_id"]), (row["other_split"], row["other_id"])
+        for own, like in ((one, other), (other, one)):
+            found.setdefault(own, {})[like] = {"why": kind, "strong": True}
+    for split in SPLITS:
+        for row in answers.rows("look_alikes", split=split, k=LIKE):
+            own = found.setdefault((split, row["target_id"]), {})
+            own.setdefault(("train", row["train_id"]), {"why": f"distance {number(row['distance'], 2)}", "strong": False})
+    return found
+
+
+def clusters(answers: Answers) -> Found:
+    """The cluster of an image among all images and within its class, its place there, and the most typical members."""
+    found: Found = {}
+    for within in ("all", "class"):
+        facts = {row["cluster"]: row for row in answers.rows("clusters", within=within)}
+        members = grouped(answers.rows("cluster_members", within=within, k=1_000_000), "cluster")
+        for cluster, rows in members.items():
+            typical = {
+                (row["split"], row["example_id"]): row for row in rows if row["rank"] <= LIKE and row["split"] == "train"
+            }
+            for row in rows:
+                each = {"within": within, "own": row, "facts": facts[cluster], "typical": typical}
+                found.setdefault((row["split"], row["example_id"]), []).append(each)
+    return found
+
+
 SECTIONS = (
     Section("What raises it, what lowers it", "weights", weights, "No datamodel of this image is in the lake."),
     Section("Its margin over the models", "histogram", histogram, "No fit model with a margin for it is in the lake."),
     Section("Removed, and trained again", "removals", removals, "No removal was planned for this image in this lake.", "test"),
     Section("Data support", "support", support, "No data support was searched for this image in this lake.", "test"),
+    Section(
+        "Copies and look-alikes", "copies", copies, "No distances between images are in the lake, and it has no exact copy."
+    ),
+    Section("Its clusters", "clusters", clusters, "The lake has no clusters of datamodels."),
     Section("Test images it moves", "reach", reach, "It has no weight in any datamodel of a test image.", "train"),
     Section("Label and memory", "suspicion", suspicion, "No models with and without it are in the lake.", "train"),
 )

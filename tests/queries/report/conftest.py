@@ -31,10 +31,11 @@ def png(seed: int) -> bytes:
 def tables(rng: np.random.Generator) -> dict[str, list[dict[str, Any]]]:
     """Rows by table: 3 test and 14 training images, 24 models to fit on, 12 held out, one target with removals."""
     examples = [
-        {"split": split, "example_id": i, "label": i % 2, "image": {"bytes": png(100 * len(split) + i), "path": None}}
+        {"split": split, "example_id": i, "label": i % 2, "image_sha256": f"{split} {i}",
+         "image": {"bytes": png(100 * len(split) + i), "path": None}}
         for split, n in (("test", N_TEST), ("train", N_TRAIN))
         for i in range(n)
-    ]
+    ]  # fmt: skip
     masks, margins = [], []
     for role, n_masks, repeats in (("fit", 24, 1), ("heldout", 6, 2)):
         for mask_id in range(n_masks):
@@ -61,13 +62,29 @@ def tables(rng: np.random.Generator) -> dict[str, list[dict[str, Any]]]:
     for i, (method, k, margin) in enumerate(
         [("datamodel", 1, 1.0), ("datamodel", 2, -1.0), ("random", 1, 2.0), ("random", 2, 2.0)], 1
     ):
-        change = {"predicted_change": -float(k), "curved_change": -float(k), "removed": list(range(k))}
+        change = {"predicted_change": -float(k) * (method != "random"), "curved_change": -float(k), "removed": list(range(k))}
         removals += [{"role": "removal", "removal_id": i, "target_id": t, "method": method, "k": k, **change} for t in range(2)]
         after[i] = [margin, 0.5, 1]
     for i, outputs in after.items():
         margins.append({"role": "removal", "model_id": i, "mask_id": i, "test_margin": outputs, "test_accuracy": 0.75})
     return {"examples": examples, "masks": masks, "margins": margins, "fits": fits, "weights": weights, "predictions": predictions,
-            "removals": removals}  # fmt: skip
+            "removals": removals, **structure()}  # fmt: skip
+
+
+def structure() -> dict[str, list[dict[str, Any]]]:
+    """Two clusters, one component, and distances by which training image 4 is nearly test image 1, and 7 nearly training image 6."""
+    members = [("test", i) for i in range(N_TEST)] + [("train", i) for i in range(N_TRAIN)]
+    clusters = [
+        {"within": within, "split": split, "example_id": i, "cluster": i % 2, "similarity": 1 - i / 32, "fit": FIT}
+        for within in ("all", "class") for split, i in members
+    ]  # fmt: skip
+    components = [{"component": 0, "test_score": [0.5, -0.5, 0], "train_loading": [i / 16 for i in range(N_TRAIN)], "fit": FIT}]
+    near = {("test", 1): (4, 0.1), ("train", 6): (7, 0.2), ("train", 7): (6, 0.2)}
+    neighbours = []
+    for split, i in members:
+        train_id, distance = near.get((split, i), ((i + 1) % N_TRAIN, 1.0))
+        neighbours.append({"split": split, "example_id": i, "train_id": train_id, "distance": distance})
+    return {"clusters": clusters, "components": components, "neighbours": neighbours}
 
 
 @pytest.fixture(scope="session")

@@ -65,8 +65,10 @@ def test_every_link_leads_to_a_file_and_none_leaves_the_site(found, site):
             if link.startswith(("#", "data:,")):
                 continue
             assert "://" not in link, (path, link)
-            target = (site / path).parent / link.partition("?")[0].partition("#")[0]
-            assert target.resolve().is_file(), (path, link)
+            name, _, mark = link.partition("#")
+            target = ((site / path).parent / name.partition("?")[0]).resolve()
+            assert target.is_file(), (path, link)
+            assert not mark or mark in found[str(target.relative_to(site.resolve()))].ids, (path, link)
 
 
 def test_every_page_names_lake_study_and_where_it_has_weights_the_fit(found, pictured):
@@ -119,6 +121,41 @@ def test_the_overview_has_the_pooled_correlation_only_beside_its_baseline(found,
     for path, other in found.items():
         if "pooled" in other.text.lower() and not path.startswith("queries/"):
             assert re.search(r"bias.only", other.text), path
+
+
+def test_pooled_correlations_stand_beside_the_one_within_targets_and_the_bias_only_one(found, pictured, ask):
+    (row,) = [row for row in ask(pictured, "counterfactual") if row["method"] == "datamodel" and row["k"] is None]
+    spearman, within, bias = (number(row[name]) for name in ("spearman", "spearman_within", "spearman_bias_only"))
+    page = found["index.html"].text
+    assert page.count(f"{within} within targets, {bias} by bias only") == 1
+    assert f"pooled over all sizes {spearman}, within a target {within}" in page
+    for path, other in found.items():
+        if re.search("pooled|spearman|pearson", other.text, re.I) and "pca_interventions" not in path:
+            assert re.search("within|lds repeats", other.text), path
+            assert re.search("bias.only", other.text), path
+
+
+def test_copies_and_clusters_are_shown_on_examples_and_in_galleries(found):
+    assert "train 4 class 0 near copy, 0.10" in found["examples/test-1.html"].text
+    assert "test 1 class 1 near copy, 0.10" in found["examples/train-4.html"].text
+    assert "train 6 class 0 near copy, 0.20" in found["examples/train-7.html"].text
+    assert "train 1 class 1 distance 1.00" in found["examples/test-0.html"].text
+    leaks = found["galleries/leaks.html"]
+    assert "train 4 and test 1" in leaks.text
+    assert [image["alt"] for image in leaks.images] == ["training image 4, class 0", "test image 1, class 1"]
+    assert "train 7 and train 6" in found["galleries/copies.html"].text
+    assert (
+        "Cluster 0: class 0, 100% of its 2 test images test 0 class 0 similarity 1.00" in found["galleries/clusters.html"].text
+    )
+    assert "Among all images: cluster 1" in found["examples/train-5.html"].text
+    assert {"cluster-0", "cluster-1"} <= set(found["galleries/subpopulations.html"].ids)
+    components = found["galleries/components.html"].text
+    assert "high end test 0 class 0 score +0.50" in components
+    assert "train 13 class 1 loading +0.81" in components
+
+
+def test_the_most_brittle_stand_first(found):
+    assert "without 2 images: datamodel, margin +2.00" in found["galleries/brittle.html"].text
 
 
 def test_a_query_page_has_the_answer_the_sql_and_whole_downloads(found, pictured, site, ask):
