@@ -179,7 +179,7 @@ def _ask(lake: Lake, texts: list[str], tally) -> int:
 
 @pytest.mark.row("B10")
 def test_sql_in_a_parameter_is_a_value(sample, tally):
-    assert _ask(sample, STRINGS[:4], tally) > 100
+    assert _ask(sample, STRINGS[3:4], tally) > 100
 
 
 @pytest.mark.slow

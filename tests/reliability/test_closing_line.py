@@ -21,7 +21,7 @@ def run(tmp_path):
         done = subprocess.run(
             [*command, "--rootdir", tmp_path, "--closing-line", tmp_path / "line.json", *options, tmp_path / "test_inner.py"],
             **{"capture_output": True, "text": True, "timeout": 100, "check": False, "cwd": tmp_path},
-            env={"PYTHONPATH": str(HERE), "PATH": "/usr/bin:/bin"},
+            env={"PYTHONPATH": str(HERE), "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         )
         kept = tmp_path / "line.json"
         return done.returncode, done.stdout, json.loads(kept.read_text()) if kept.exists() else {}
@@ -32,7 +32,7 @@ def run(tmp_path):
 ENOUGH = "def test_enough(tally):\n    tally(" + ", ".join(f"{name}={count}" for name, count in LEAST.items()) + ")\n"
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two"])
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=["one process", "two"])
 def test_what_tests_count_is_added_up_wherever_they_ran(run, options):
     body = (
         ENOUGH

@@ -116,6 +116,7 @@ def test_a_model_has_the_same_bits_in_any_group_and_place(data, size):
     assert np.array_equal(part.train, whole.train[ids])
 
 
+@pytest.mark.slow
 @pytest.mark.row("R17")
 def test_margins_have_the_same_bits_without_this_processors_instructions(data):
     """IEEE arithmetic in a fixed order: a build for a generic processor, fused multiply-add by software, gives equal bits."""
