@@ -12,7 +12,7 @@ from lake.catalog import connect
 from lake.cli import run as run_app
 from lake.errors import CorruptError, UsageError
 from queries import output
-from queries.provenance import provenance
+from queries.provenance import provenance, stamped
 from queries.run import CHECKS, assignments, find, hint, run, shipped, words
 from queries.summary import study_name, summarize
 
@@ -49,9 +49,10 @@ def run_query(
         raise UsageError(f"--format {format!r}: choose {', '.join(output.FORMATS)}")
     connection = connect(lake, locked=True)
     rows = run(connection, query, given)
-    output.write(rows, format, file)
+    found = provenance(connection, given.get("study"))
+    output.write(stamped(rows, found), format, file)
     nothing = "nothing fails this check" if query.theme == CHECKS else hint(connection, given)
-    print(provenance(connection, given.get("study")) if rows.num_rows else nothing, file=sys.stderr)
+    print(found if rows.num_rows else nothing, file=sys.stderr)
 
 
 @app.command("list")

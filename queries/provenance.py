@@ -5,9 +5,11 @@ or mirror it lies on, and another as soon as one row is. Which fit a number is f
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class Provenance:
     def __str__(self) -> str:
         studies = ", ".join(f"{name} (fingerprint {value})" for name, value in self.fingerprints.items())
         return f"lake revision {self.revision}; {studies or 'no study yet'}"
+
+
+def stamped(rows: pa.Table, found: Provenance) -> pa.Table:
+    """The rows [n_rows, n_columns] with their provenance in the schema's metadata, which a parquet file keeps."""
+    return rows.replace_schema_metadata({"lake_revision": found.revision, "fingerprints": json.dumps(found.fingerprints)})
 
 
 def provenance(connection: duckdb.DuckDBPyConnection, study: str | None = None) -> Provenance:

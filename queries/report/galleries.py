@@ -47,9 +47,9 @@ def brittle(answers: Answers) -> list[Card]:
         for row in answers.rows("verified_removals")
         if row["flipped"] and row["method"] != "random"
     ]
-    sets = [(k, row["target_id"], f"{row['method']}, margin {signed(margin)}") for k, margin, row in found]
+    sets = [(k, row["target_id"], f"by {row['method']}; margin {signed(margin)}") for k, margin, row in found]
     least = {target: (k, target, why) for k, target, why in sorted(sets, reverse=True)}
-    return [Card(("test", target), f"without {k} images: {why}") for k, target, why in sorted(least.values())[:MOST]]
+    return [Card(("test", target), f"without {k} images, {why}") for k, target, why in sorted(least.values())[:MOST]]
 
 
 def memorized(answers: Answers) -> list[Card]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from queries import output
 from queries.header import Query
+from queries.provenance import stamped
 from queries.report.answers import Answers
 from queries.report.render import write
 from queries.run import CHECKS, shipped
@@ -27,7 +28,7 @@ def write_queries(answers: Answers, site: Path, **common: Any) -> None:
         fits = [fit for fit in rows["fit"].unique().to_pylist() if fit] if "fit" in rows.column_names else []
         sizes[query.name] = rows.num_rows
         for form in ("csv", "parquet"):
-            output.write(rows, form, str(site / "queries" / f"{query.name}.{form}"))
+            output.write(stamped(rows, common["provenance"]), form, str(site / "queries" / f"{query.name}.{form}"))
         write(site, f"queries/{query.name}.html", "query.html", query=query, given=given, rows=rows.slice(0, ROWS).to_pylist(),
               total=rows.num_rows, sql=coloured(query.sql), is_check=query.theme == CHECKS, fits=fits,
               **common)  # fmt: skip

@@ -175,7 +175,7 @@ function choose() {
 }
 
 async function open() {
-  if (location.protocol === "file:") { byId("file").hidden = false; byId("run").disabled = true; return; }
+  if (location.protocol === "file:") { byId("file").hidden = false; byId("lake").hidden = byId("run").disabled = true; return; }
   catalog = await (await fetch("data/catalog.json")).json();
   byId("tables").append(...Object.entries(catalog.tables).map(([name, { columns, files }]) => {
     const item = document.createElement("li");

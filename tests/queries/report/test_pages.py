@@ -155,7 +155,7 @@ def test_copies_and_clusters_are_shown_on_examples_and_in_galleries(found):
 
 
 def test_the_most_brittle_stand_first(found):
-    assert "without 2 images: datamodel, margin +2.00" in found["galleries/brittle.html"].text
+    assert "without 2 images, by datamodel; margin +2.00" in found["galleries/brittle.html"].text
 
 
 def test_a_query_page_has_the_answer_the_sql_and_whole_downloads(found, pictured, site, ask):
@@ -163,7 +163,14 @@ def test_a_query_page_has_the_answer_the_sql_and_whole_downloads(found, pictured
     assert parquet.read_table(site / "queries" / "top_weights.parquet").to_pylist() == rows
     with (site / "queries" / "top_weights.csv").open() as lines:
         assert [int(row["train_id"]) for row in csv.DictReader(lines)] == [row["train_id"] for row in rows]
+    known, kept = (
+        provenance(connect(pictured.root), "toy"),
+        parquet.read_schema(site / "queries" / "top_weights.parquet").metadata,
+    )
+    assert kept[b"lake_revision"].decode() == known.revision
+    assert json.loads(kept[b"fingerprints"]) == known.fingerprints
     page = (site / "queries" / "top_weights.html").read_text()
+    assert f'download="top_weights-toy-{known.revision}.csv"' in page
     assert "row_number() over (partition by study_id, fit, target_id, weight &gt; 0" in page
     assert page.count("\n-- column") + page.count(">-- column") == len(shipped()["top_weights"].columns)
 
