@@ -25,8 +25,8 @@ os.environ.update(  # the Hub's client reads its settings when it is imported
     HF_HUB_DISABLE_UPDATE_CHECK="1",
     HF_HOME=tempfile.mkdtemp(),
 )
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("lake", "reliability")]  # the fake Hub; the closing line
-pytest_plugins = ["closing_line"]
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("lake", "reliability")]  # the fake Hub; the plugins
+pytest_plugins = ["closing_line", "local_slurm"]
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")

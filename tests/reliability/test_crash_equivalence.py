@@ -115,6 +115,13 @@ def test_builds_on_ray_that_are_killed_end_in_the_undisturbed_lake(tmp_path, und
     assert killed_for_real(tmp_path, undisturbed, [("--engine", "ray", "--workers", 2), *LOCAL[:1]], 2, tally) >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.row("R1")
+def test_builds_on_slurm_that_are_killed_end_in_the_undisturbed_lake(slurm, tmp_path, undisturbed, tally):
+    """And go on here, and there again, while jobs of the killed may still be at work."""
+    assert killed_for_real(tmp_path, undisturbed, [("--engine", "slurm", "--workers", 2), *LOCAL[:1]], 2, tally) >= 2
+
+
 LOCAL = [("--workers", 2), ("--workers", 1), ("--workers", 2, "--shard", "1/2"), ("--workers", 1, "--shard", "2/2")]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -202,13 +203,15 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def grown(lake: Lake, rounds: int, settled: int, keep: list | None = None) -> tuple[float, int]:
-    """Share by which memory grew after `settled` of the rounds of publish, verify, ask and set aside, and files left open."""
+def grown(lake: Lake, marks: tuple[int, ...], keep: list | None = None) -> tuple[list[float], int]:
+    """Share by which memory grew from one mark to the next, in rounds of publish, verify, ask and set aside; files left open."""
+    memory, files = [], 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
-        for number in range(rounds):
-            if number == settled:
-                memory, files = resident(), len(os.listdir("/proc/self/fd"))
+        for number in range(marks[-1] + 1):
+            if number in marks:
+                memory.append(resident())
+                files = files or len(os.listdir("/proc/self/fd"))
             lake.publish(*masks(number % 50))
             assert audit(lake) == []
             rows = connect(lake.root).execute("select count(*) from masks").fetchone() if number % 10 == 0 else None
@@ -217,31 +220,35 @@ def grown(lake: Lake, rounds: int, settled: int, keep: list | None = None) -> tu
             if keep is not None:
                 keep.append((rows, os.open(lake.root, os.O_RDONLY), bytearray(b"x" * (1 << 20))))
     assert list((lake.root / ".staging").iterdir()) == []
-    return resident() / memory - 1, len(os.listdir("/proc/self/fd")) - files
+    return [after / before - 1 for before, after in pairwise(memory)], len(os.listdir("/proc/self/fd")) - files
 
 
 @pytest.mark.row("L4")
 def test_rounds_leave_nothing_behind(lake):
-    share, files = grown(lake, 31, 11)
+    [share], files = grown(lake, (11, 31))
     assert share < 0.1
     assert files <= 0
 
 
 @pytest.mark.slow
 @pytest.mark.row("L4")
-def test_2000_rounds_leave_nothing_behind(lake, tally):
-    share, files = grown(lake, 2_000, 200)
+def test_2000_rounds_leave_nothing_behind_and_twice_as_many_take_no_more(lake, tally, capsys):
+    shares, files = grown(lake, (200, 500, 1_000, 2_000))
     tally(acknowledged=2_000)
-    assert share < 0.05
+    assert sum(shares) < 0.05
+    assert max(shares[1:]) < 0.03  # each time the rounds double
     assert files <= 0
+    with capsys.disabled():
+        print(f"\n2,000 rounds: memory grew by {', '.join(f'{share:.2%}' for share in shares)}")
 
 
 @pytest.mark.row("L4", control=True)
 @pytest.mark.slow
 def test_rounds_that_keep_something_are_seen_to(lake):
     kept = []
-    share, files = grown(lake, 61, 11, kept)
+    [share, twice], files = grown(lake, (11, 31, 61), kept)
     for _, descriptor, _ in kept:
         os.close(descriptor)
     assert files >= 50
     assert share > 0.01
+    assert twice > 0.03
