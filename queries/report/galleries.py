@@ -38,6 +38,8 @@ class Gallery:
     queries: tuple[str, ...]
     gather: Callable[[Answers], list[Card]]
     absent: str
+    pairs: bool = False
+    """Whether groups are pairs, several of which stand in a row."""
 
 
 def brittle(answers: Answers) -> list[Card]:
@@ -136,11 +138,11 @@ GALLERIES = (
     ),
     Gallery(
         "leaks", "Leaks", "Training images that are exact or near copies of test images.",
-        ("duplicates",), leaks, "No training image in this lake is an exact or near copy of a test image.",
+        ("duplicates",), leaks, "No training image in this lake is an exact or near copy of a test image.", pairs=True,
     ),
     Gallery(
         "copies", "Copies", "Training images that are exact or near copies of other training images.",
-        ("duplicates",), copies, "No training image in this lake is an exact or near copy of another.",
+        ("duplicates",), copies, "No training image in this lake is an exact or near copy of another.", pairs=True,
     ),
     Gallery(
         "clusters", "Clusters", "Groups of images whose margins rely on the same training images, the most typical first.",

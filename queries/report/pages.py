@@ -58,8 +58,8 @@ def write_galleries(answers: Answers, site: Path, images: Images, **common: Any)
         groups = {title: [Card((i.split, i.id), "") for i in members if i.split == split] for split, title in _OF_SPLIT.items()}
         lede = f"{count(len(members))} images."
         write(site, f"galleries/class-{label}.html", "gallery.html", title=f"Class {label}", lede=lede,
-              groups={name: own for name, own in groups.items() if own}, absent="", queries=(), fits=[], images=images,
-              **common)  # fmt: skip
+              groups={name: own for name, own in groups.items() if own}, absent="", pairs=False, queries=(),
+              fits=[], images=images, **common)  # fmt: skip
     write(site, "galleries/index.html", "galleries.html", galleries=listed, classes=classes, images=images, **common)
 
 
@@ -84,7 +84,7 @@ def _write_gallery(answers: Answers, site: Path, gallery: Gallery, cards: list[C
     queries = gallery.queries if cards else ()
     fits = sorted({row["fit"] for name in queries for row in answers.rows(name) if row.get("fit")})
     write(site, f"galleries/{gallery.name}.html", "gallery.html", title=gallery.title, lede=gallery.lede, groups=groups,
-          absent=gallery.absent, queries=queries, fits=fits, **common)  # fmt: skip
+          absent=gallery.absent, pairs=gallery.pairs, queries=queries, fits=fits, **common)  # fmt: skip
 
 
 def _first_of_groups(cards: list[Card], most: int = 4) -> list[Card]:
