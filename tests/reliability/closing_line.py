@@ -23,6 +23,14 @@ LEAST = {"kills": 1_500, "acknowledged": 50_000, "faults_injected": 2_000, "bad_
 SECONDS, SECONDS_SLOW = 180, 14_400
 """After so long a test counts as hanging, unless its mark `limit` says otherwise."""
 
+LONGEST = (
+    "test_very_many_random_operations",
+    "test_writers_and_readers_for_ten_minutes",
+    "test_a_thousand_kills_lose_nothing",
+    "test_5000_models_in_one_go",
+)
+"""Tests of many minutes: begun first, else the last of them runs alone beside idle cores."""
+
 _totals: Counter[str] = Counter()
 _skipped: list[str] = []
 
@@ -61,6 +69,11 @@ def _nothing_hangs(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--closing-line FILE`."""
     parser.addoption("--closing-line", metavar="FILE", help="keep the closing line as JSON, and hold it to its floors")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: LONGEST.index(item.name) if item.name in LONGEST else len(LONGEST))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

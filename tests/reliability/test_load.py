@@ -37,7 +37,8 @@ rows = timed("count", lambda: connection.execute("select count(*) from masks").f
 timed("limit", lambda: connection.execute("select * from masks limit 51").fetchall())
 timed("partitions", lambda: connection.execute("select sum(rows) from partitions").fetchall())
 used = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024  # ru_maxrss counts the parent in
-print(json.dumps({"files": len(present), "rows": rows, "problems": len(problems), "MB": round(used), **took}))
+bar = connection.execute("select current_setting('enable_progress_bar')").fetchone()[0]
+print(json.dumps({"bar": bar, "files": len(present), "rows": rows, "problems": len(problems), "MB": round(used), **took}))
 """
 
 
@@ -64,6 +65,7 @@ def test_files_are_asked_with_few_open(lake, tally):
     found = ask(lake)
     assert (found["files"], found["rows"], found["problems"]) == (100, 300, 0)
     assert found["MB"] < 1_000
+    assert found["bar"] is False
     tally(acknowledged=100)
     assert (lake.root / masks(0)[0].path).stat().st_size < 4_000  # lists and bits: a footer that does not grow with examples
 

@@ -40,6 +40,7 @@ class Machine(RuleBasedStateMachine):
         self.lake = Lake(Path(tempfile.mkdtemp()) / "lake")
         self.lake.root.mkdir()
         self.model: dict[int, float | None] = {}
+        self.moved: dict[int, tuple[int, float | None]] = {}  # of a renamed file: its own name, and what it was there
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda descriptor: None)
 
@@ -115,16 +116,20 @@ class Machine(RuleBasedStateMachine):
     @rule(index=NAMES)
     def delete(self, index: int) -> None:
         """Somebody removes a file."""
+        self.moved.pop(index, None)
         if self.model.pop(index, "absent") != "absent":
             (self.lake.root / masks(index)[0].path).unlink()
 
     @rule(index=NAMES, to=NAMES)
     def rename(self, index: int, to: int) -> None:
-        """Somebody gives a file another's name."""
+        """Somebody gives a file another's name, or its own back."""
         if index in self.model and to not in self.model:
             (self.lake.root / masks(index)[0].path).rename(self.lake.root / masks(to)[0].path)
+            own, was = self.moved.pop(index, (index, self.model[index]))
             del self.model[index]
-            self.model[to] = None
+            self.model[to] = was if own == to else None
+            if own != to:
+                self.moved[to] = own, was
 
     @rule()
     def set_damage_aside(self) -> None:
@@ -132,7 +137,7 @@ class Machine(RuleBasedStateMachine):
         kept = quarantine(self.lake, verify(self.lake))
         assert kept.keys() == {masks(i)[0].path for i, state in self.model.items() if state is None}
         assert all((self.lake.root / path).is_file() for path in kept.values())
-        self.model = {i: state for i, state in self.model.items() if state is not None}
+        self.model, self.moved = {i: state for i, state in self.model.items() if state is not None}, {}
 
     @rule()
     def sweep(self) -> None:
