@@ -25,6 +25,8 @@ SECONDS, SECONDS_SLOW = 180, 14_400
 
 LONGEST = (
     "test_very_many_random_operations",
+    "test_every_string_in_every_parameter_is_a_value",
+    "test_many_disturbed_builds_end_in_the_undisturbed_lake",
     "test_writers_and_readers_for_ten_minutes",
     "test_a_thousand_kills_lose_nothing",
     "test_5000_models_in_one_go",
