@@ -62,6 +62,7 @@ def test_few_images_have_few_neighbours(images):
     assert np.isfinite(distances).all()
 
 
+@pytest.mark.case(69)
 def test_every_planted_copy_is_found_and_nothing_else(lake, study_of, build_missing):
     planted = {"labels": 5, "copies": 6, "near_copies": 6, "leaks": 6}
     chosen = study_of(dataset={"source": "digits", "n_train": 300, "n_test": 60, "planted": planted}, models=32, curve=())
