@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +28,9 @@ os.environ.update(  # the Hub's client reads its settings when it is imported
 )
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("lake", "reliability")]  # the fake Hub; the plugins
 pytest_plugins = ["closing_line", "local_slurm"]
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as of a run in the background: what is started here would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")
