@@ -69,7 +69,8 @@ def folder(tmp_path):
     for part in ("lake", "tests/lake"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests/reliability").mkdir()
-    for file in ("tests/conftest.py", "tests/reliability/closing_line.py", "pyproject.toml"):
+    plugins = ("tests/reliability/closing_line.py", "tests/reliability/local_slurm.py")
+    for file in ("tests/conftest.py", *plugins, "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path
 
