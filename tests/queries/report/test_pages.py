@@ -149,7 +149,9 @@ def test_copies_and_clusters_are_shown_on_examples_and_in_galleries(found):
     )
     assert "Among all images: cluster 1" in found["examples/train-5.html"].text
     assert {"cluster-0", "cluster-1"} <= set(found["galleries/subpopulations.html"].ids)
-    components = found["galleries/components.html"].text
+    parts = found["galleries/components.html"]
+    assert {"#component-0-high", "#component-0-low"} <= set(parts.links)
+    components = parts.text
     assert "high end test 0 class 0 score +0.50" in components
     assert "train 13 class 1 loading +0.81" in components
 
