@@ -16,6 +16,7 @@ import lake.__main__
 import queries.__main__
 from builders import study
 from lake.dictionary import markdown
+from queries.run import shipped
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -59,6 +60,14 @@ def test_readme_lists_every_query_with_its_question():
     for path in (ROOT / "queries").rglob("*.sql"):
         if path.stem in listed:
             assert f"-- question: {listed[path.stem]}\n" in path.read_text()
+
+
+def test_json_in_readme_has_the_columns_of_the_queries():
+    promised = re.findall(r"`([a-z_]+)`:\s`\{(\"[^{}]*), \.\.\.\}`", README)
+    assert {name for name, _ in promised} == {"counterfactual", "data_support", "leaderboard"}
+    for name, keys in promised:
+        columns = iter(column.name for column in shipped()[name].columns)
+        assert all(key in columns for key in json.loads(f"[{keys}]")), f"{name}: README has other keys, or another order"
 
 
 def test_readme_lists_every_shipped_study():
