@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from builders import exchange_cli, loop, study
+from builders import exchange_cli, hosted, loop, study
 from builders.plan import take_inventory
 from builders.progress import Progress
 from builders.status import as_table, duration, size, status
@@ -147,6 +147,7 @@ def _build(
 ) -> tuple[loop.Report, Callable[[], None]]:
     """Build alone or shared through a mirror: the report, and what raises if the last push is not whole."""
     if not mirror:
+        hosted.warn(lake, progress)
         return loop.build_missing(lake, chosen, options, progress), lambda: None
     from builders.sharing import build_shared  # the Hub's client takes half a second to import
     from lake.hub import Hub

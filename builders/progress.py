@@ -27,6 +27,8 @@ class Progress:
         )
         self.bars = Bars(*columns, TimeRemainingColumn(), console=self.console, disable=quiet or not self.console.is_terminal)
         self.tasks: dict[str, Any] = {}
+        self.unpushed: int | None = None
+        """Partitions that are nowhere but here, where that is worth saying (builders/hosted.py); counted on from there."""
 
     def __enter__(self) -> "Progress":
         self.bars.start()
@@ -47,13 +49,17 @@ class Progress:
         state, now = self.tasks[name], time.monotonic()
         if isinstance(outcome, Exception):
             self.say(f"failed: {unit.label}: {outcome}")
+        elif self.unpushed is not None:
+            self.unpushed += len(outcome)
         state["rows"] += unit.rows
         rate = state["rows"] / max(now - state["start"], 1e-9)
-        self.bars.update(state["task"], completed=state["rows"], rate=f"{rate:,.0f} {state['unit']}/s")
+        only_here = "" if self.unpushed is None else f", {self.unpushed:,} partition(s) only here"
+        self.bars.update(state["task"], completed=state["rows"], rate=f"{rate:,.0f} {state['unit']}/s{only_here}")
         if not self.console.is_terminal and (now - state["said"] >= PLAIN_SECONDS or state["rows"] >= state["total"]):
             state["said"] = now
             left = (state["total"] - state["rows"]) / rate
-            self.say(f"{name}: {state['rows']:,} of {state['total']:,} {state['unit']}, {rate:,.0f}/s, {left:,.0f} s left")
+            done = f"{state['rows']:,} of {state['total']:,} {state['unit']}"
+            self.say(f"{name}: {done}, {rate:,.0f}/s, {left:,.0f} s left{only_here}")
 
     def say(self, line: str) -> None:
         """Print a line without disturbing the bars, whole however long it is."""

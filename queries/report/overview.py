@@ -126,8 +126,8 @@ def support(answers: Answers) -> Figure | None:
     widest = max(found, key=lambda row: (row["n_targets"], row["role"]))["role"]  # one plan: others' targets are not these
     rows = [{**row, "order": f"{row['method']}, {row['change']}"} for row in found if row["role"] == widest]
     half = min((row["size"] for row in rows if row["share"] >= 0.5 and row["change"] == "removal"), default=None)
-    some = f"At least half of them flip without {half} training images or fewer" if half else "Fewer than half were seen to flip"
-    caption = f"{count(rows[0]['n_targets'])} test images that are right with everything. {some}: only sets that were tried count."
+    some = f"At least half flip without {half} training images or fewer" if half else "Fewer than half were seen to flip"
+    caption = f"{count(rows[0]['n_targets'])} test images, right with everything. {some}: only sets that were tried count."
     draw = charts.curves(rows, "size", "share", "order", ("training images changed, at most", "share of targets that flip"))
     columns = "method change size share share_low share_high fit"
     return figure("How few images carry a prediction", "support_curve", caption, charts.drawn(draw, "support"), rows, columns)
