@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from builders import margins, masks, rederive_removals, rederive_supports
@@ -28,21 +29,30 @@ Z_LIMIT = 6.0
 
 def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
     """Problems of one study's masks, margins, removals and supports; other tables and adopted studies are left alone."""
-    n_train = _n_train(lake, facts)
+    widths = {p: _widths(lake, p) for p in facts if p.table == "margins"}
+    usual = Counter(width for found in widths.values() for width in found.elements()).most_common(1)
+    n_train = usual[0][0][1] if usual else None
+    odd = {p for p, found in widths.items() if len(usual) and found.keys() - {usual[0][0]}}
+    for partition in sorted(odd, key=lambda p: p.path):
+        yield Problem(partition.path, "its margins are not of as many examples as the other models'", SET_ASIDE)
     for partition, found in facts.items():
         if partition.table not in ("masks", "margins", "removals", "supports") or found.identity.get("rules") != RULES:
             continue
         if partition.table == "supports":
             yield from rederive_supports.check(lake, partition, facts, n_train)
             continue
-        study = study_of(partition, found)
+        try:
+            study = study_of(partition, found)
+        except (KeyError, UsageError) as error:
+            yield Problem(partition.path, f"its identity is that of no study ({error})", SET_ASIDE)
+            continue
         if partition.role not in ("fit", "heldout"):
             yield from rederive_removals.check(lake, partition, study, facts, n_train)
         elif partition.table == "masks":
             yield from _check_masks(lake, partition, study, n_train)
         else:
             yield from _check_seeds(lake, partition, study)
-    fitted = [p for p in facts if p.table == "margins" and p.role == "fit"]
+    fitted = [p for p in facts if p.table == "margins" and p.role == "fit" and p not in odd]
     yield from _check_means(lake, fitted)
     yield from _check_copies(lake, fitted)
 
@@ -136,10 +146,8 @@ def _model_means(lake: Lake, partition: Partition) -> NDArray[np.float64]:
     return values.reshape(len(lists), -1).mean(1, dtype=np.float64)
 
 
-def _n_train(lake: Lake, facts: dict[Partition, Facts]) -> int | None:
-    """Training examples, from the first margins that are there; None without any."""
-    for partition in (p for p in facts if p.table == "margins"):
-        lists = lake.read(partition, ["train_margin"])["train_margin"].combine_chunks().drop_null()
-        if len(lists):
-            return len(lists[0])
-    return None
+def _widths(lake: Lake, partition: Partition) -> Counter[tuple[int, int]]:
+    """How many models have margins on so many (test, train) examples."""
+    rows = lake.read(partition, ["test_margin", "train_margin"])
+    test, train = (pc.list_value_length(rows[name]).to_pylist() for name in rows.column_names)  # pyright: ignore[reportAttributeAccessIssue]
+    return Counter((a, b) for a, b in zip(test, train, strict=True) if a is not None and b is not None)

@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 
 from lake import mirror_cli
-from lake.catalog import connect, naming_lack, only_reads, write_catalog
+from lake.catalog import connect, naming_lack, write_catalog
 from lake.cli import run
 from lake.dictionary import markdown
 from lake.doctor import examine
 from lake.errors import CorruptError, LakeError, UsageError
 from lake.migrate import migrate as bring_up
+from lake.reading import only_reads
 from lake.store import Lake
 from lake.verify import quarantine as set_aside
 from lake.verify import verify as find_problems

@@ -6,13 +6,12 @@ in `DERIVED` and `MACROS`, longer ones a file each in `lake/macros/`, whose head
 `connect` lists the lake once and pins the files it saw, so that a query never meets a half of a later build. `write_catalog`
 puts the same views, over patterns, into `lake.duckdb` beside the tables: a file of views only, never a source of truth,
 that any DuckDB shell opens. A connection for other people's SQL is locked: no file but the partitions it saw, no network,
-extension or setting; and of statements `only_reads` lets through those that read.
+extension or setting; and of statements `lake.reading` lets through those that read.
 """
 
 import errno
 import glob
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,9 +113,6 @@ _TYPES = {
     "double": "double",
 }
 
-_READING = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
-"""Nodes of a parsed query that only read."""
-
 
 def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyConnection:
     """In-memory DuckDB with a view a table over the files that are in the lake now, wherever it lives.
@@ -176,27 +172,11 @@ def naming_damage() -> Iterator[None]:
 def lock(connection: duckdb.DuckDBPyConnection, files: set[str]) -> None:
     """From here on the connection opens these files and nothing else, and this cannot be undone.
 
-    DuckDB knows no read-only folder: COPY could still replace one of the files, so statements go through `only_reads`.
+    DuckDB knows no read-only folder: COPY could still replace one of the files, so statements go through lake.reading.
     """
     connection.execute(f"set allowed_paths = {_paths(sorted(files))}")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
-
-
-def only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """`sql` if it is one SELECT that reads; UsageError names what else it is.
-
-    In DuckDB 2 a CTE may write (`with c as (copy ... to ...) select 1` is a SELECT), and EXPLAIN ANALYZE runs what it
-    explains; so the parse tree is asked, and EXPLAIN is refused.
-    """
-    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
-    if kinds == ["SELECT"]:
-        [(tree,)] = connection.execute("select json_serialize_sql(?)::varchar", [sql]).fetchall()
-        nodes = re.findall(r'"type":"(\w+_NODE)"', tree) or ["unknown"]
-        kinds += [node.removesuffix("_QUERY_NODE") for node in nodes if node not in _READING]
-    if kinds != ["SELECT"]:
-        raise UsageError(f"one SELECT statement is allowed here, got {', '.join(kinds).lower() or 'nothing'}")
-    return sql
 
 
 def write_catalog(root: str | Path) -> Path:

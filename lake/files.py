@@ -42,7 +42,13 @@ class LocalFiles:
         return self.root.is_dir()
 
     def list(self, prefix: str = "") -> dict[str, Stat]:
-        """Every file below `prefix`, hidden folders left out, sorted by path; empty when there is no such folder."""
+        """Every file below `prefix`, hidden folders left out, sorted by path; empty when there is no such folder.
+
+        CorruptError when a link leads there, or into the folder of what may be deleted, where others write after this.
+        """
+        folders = [self.cache, *(self.root / Path(*Path(prefix).parts[: n + 1]) for n in range(len(Path(prefix).parts)))]
+        if links := [folder for folder in folders if folder.is_symlink()]:
+            raise _not_a_file(links[0])
         return dict(sorted(self._walk(prefix)))
 
     def _walk(self, folder: str) -> Iterator[tuple[str, Stat]]:

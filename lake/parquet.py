@@ -73,7 +73,7 @@ class Facts:
     @classmethod
     def from_json(cls, text: str | bytes) -> "Facts":
         """Facts from a footer; LakeError when a newer format wrote them, ValueError when they are no facts."""
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_no_number)
         if not isinstance(values, dict):
             raise ValueError(f"facts are a JSON object, this is a {type(values).__name__}")
         if values.get("format", 0) > FORMAT:
@@ -82,7 +82,23 @@ class Facts:
                 f"this one reads up to format {FORMAT}: upgrade first"
             )
         known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        for name, value in known.items():
+            if type(value) not in _KINDS[name]:
+                raise ValueError(f"{name} is a {type(value).__name__}")
         return cls(**known)
+
+
+_KINDS = {
+    **dict.fromkeys(("table", "value", "role", "fingerprint", "content", "device", "code"), (str,)),
+    **dict.fromkeys(("index", "rows", "n_failed", "format"), (int,)),
+    **dict.fromkeys(("seconds", "cpu_seconds"), (int, float)),
+    **dict.fromkeys(("identity", "libraries"), (dict,)),
+}
+"""What a footer may hold in each field: a stranger's may hold anything, under a seal that is right."""
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def write(rows: pa.Table, spec: Table, facts: Facts, path: Path) -> Facts:

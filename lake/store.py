@@ -133,7 +133,9 @@ class Lake:
 
     def _cache(self) -> dict[str, tuple[Stat, Facts]]:
         try:
-            digest, _, text = (self.files.cache / "footers").read_text().partition("\n")
+            if not (kept := self.files.cache / "footers").is_file():
+                return {}  # a pipe would keep us waiting
+            digest, _, text = kept.read_text().partition("\n")
             if digest != hashlib.sha256(text.encode()).hexdigest():
                 return {}
             stored = json.loads(text)

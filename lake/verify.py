@@ -32,7 +32,7 @@ class Problem:
     advice: str
 
     def __str__(self) -> str:
-        path = self.path.encode("utf-8", "backslashreplace").decode()  # a file's name may be any bytes
+        path = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in self.path)  # a file's name may be any bytes
         return f"{path}: {self.what}. {self.advice}"
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lake.catalog import connect, naming_damage, only_reads
+from lake.catalog import connect, naming_damage
 from lake.errors import LakeError, UsageError
+from lake.reading import only_reads
 from queries.header import COLUMN_TYPES, Column, Query, parse
 
 FOLDER = Path(__file__).parent

@@ -8,9 +8,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from lake.catalog import CATALOG, DERIVED, connect, only_reads, write_catalog
+from lake.catalog import CATALOG, DERIVED, connect, write_catalog
 from lake.errors import CorruptError, LakeError, UsageError
 from lake.partition import Partition
+from lake.reading import only_reads
 from lake.store import Lake
 from lake.tables import TABLES
 
@@ -236,6 +237,7 @@ READS = (
     *("with recursive n as (select 1 as i union all select i + 1 from n where i < 3) from n", "summarize fits"),
     """select '"type":"COPY_QUERY_NODE"' as copy""",
     "select * from masks where role = $role",
+    "select * from range(3), unnest([1, 2]), query_table('masks')",
 )
 WRITES = (
     *(
@@ -287,6 +289,11 @@ WRITES = (
     "with c as (delete from t returning *) select * from c",
     "with c as (update t set a = 1 returning *) from c",
     "select 1 union all (with c as (copy (select 1) to 'x.csv') select 1)",
+    "from json_execute_serialized_sql(json_serialize_sql('with c as (copy (select 1) to ''x.csv'') select 1'))",
+    """select * from masks, lateral (from system.main."Query"('select 1'))""",
+    "select 1 where 1 in (from query('from json_execute_serialized_sql(json_serialize_sql(''select 1''))'))",
+    "from enable_logging(storage = 'stdout')",
+    "from checkpoint()",
 )
 
 
@@ -295,6 +302,7 @@ def test_statements_that_read_are_let_through_unchanged(locked, sql):
     assert only_reads(locked, sql) == sql
 
 
+@pytest.mark.row("B11")
 @pytest.mark.parametrize("sql", WRITES)
 def test_anything_but_one_select_is_refused(locked, sql):
     with pytest.raises(UsageError, match="one SELECT statement is allowed here, got "):
@@ -310,6 +318,12 @@ def test_a_cte_that_copies_would_replace_a_partition(sample_copy):
     assert (sample_copy.root / MASKS.path).read_bytes() != before
     with pytest.raises(UsageError, match="got select, copy"):
         only_reads(connection, sql)
+    (sample_copy.root / MASKS.path).write_bytes(before)
+    handed = "from json_execute_serialized_sql(json_serialize_sql('{}'))".format(sql.replace("'", "''"))
+    connection.execute(handed).fetchall()
+    assert (sample_copy.root / MASKS.path).read_bytes() != before
+    with pytest.raises(UsageError, match="calls json_execute_serialized_sql"):
+        only_reads(connection, handed)
 
 
 def test_names_of_python_variables_are_not_tables(sample, locked):

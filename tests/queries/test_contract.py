@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 from lake import connect
-from lake.catalog import DERIVED, MACROS, STEPS, only_reads, write_catalog
+from lake.catalog import DERIVED, MACROS, STEPS, write_catalog
+from lake.reading import only_reads
 from lake.tables import TABLES
 from queries.header import COLUMN_TYPES
 from queries.run import CHECKS, FOLDER, bind, run, shipped
