@@ -122,7 +122,8 @@ def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyC
     """
     lake = Lake(root)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    connection.execute("set enable_progress_bar = false")  # else `python -c` finds it among the answers
+    if connection.execute("select current_setting('enable_progress_bar')").fetchone() == (True,):
+        connection.execute("set enable_progress_bar = false")  # else `python -c` finds it among the answers
     present = {name: lake.present(name) for name in TABLES}
     if isinstance(lake.files, RemoteFiles):
         every = {p.path: stat for found in present.values() for p, stat in found.items()}
