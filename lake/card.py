@@ -18,6 +18,7 @@ from huggingface_hub import CommitOperationAdd
 
 from lake import shared_catalog, showcase
 from lake.dictionary import markdown
+from lake.errors import CorruptError
 from lake.hub import TRIES, Entry, Hub, Unsure
 from lake.mirror_state import Memory
 from lake.partition import Partition, parse_path
@@ -83,7 +84,11 @@ def push(
     paths = set(there)
     if not any(map(parse_path, paths)):
         return head
-    told = described(lake, paths)
+    try:
+        told = described(lake, paths)
+    except CorruptError as error:
+        told = {}
+        say(f"the card keeps what it says of the studies: {error}")
     for attempt in range(TRIES):
         try:
             if attempt:

@@ -9,14 +9,16 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
+from typing import BinaryIO
 
 from huggingface_hub import CommitOperationAdd
 
 from lake import card, parquet
-from lake.errors import IncompleteError, LakeError
+from lake.errors import CorruptError, IncompleteError, LakeError
 from lake.hub import TRIES, Hub, Unsure
 from lake.mirror import NAMED, PUSHED, Compared, Outcome, Request, Say, announce, compare, same_rows, summary
 from lake.mirror_state import Memory, alone
+from lake.partition import parse_path
 from lake.store import Lake
 
 BATCH, LARGEST_BATCH = 50, 95
@@ -44,6 +46,7 @@ def push(lake: Lake, hub: Hub, request: Request, say: Say = print) -> Outcome:
             size = max(BATCH, min(LARGEST_BATCH, len(moving) // BATCH))
             for at in range(0, len(moving), size):
                 _Batch(lake, hub, memory, outcome, moving[at : at + size], say).land()
+            memory.save()
             there = tree.keys() | outcome.moved
             outcome.head = card.push(lake, hub, memory, outcome.head, there, tree.get(card.FILE), say)
             memory.save()
@@ -59,6 +62,17 @@ def check_limits(paths: Collection[str]) -> None:
         raise LakeError(f"{folder} would hold {n:,} files and the Hub takes {FOLDER:,} a folder: use larger partitions")
     if len(paths) > REPO:
         raise LakeError(f"the repo would hold {len(paths):,} files and the Hub takes {REPO:,}: use a repo for each study")
+
+
+def _unsound(source: BinaryIO, path: str) -> str:
+    """Why an open file is not the partition of its path as it was published; empty if it is."""
+    try:
+        facts = parquet.read_sealed(source)
+    except CorruptError as error:
+        return str(error)
+    if facts is None:
+        return "damaged"
+    return "" if facts.partition == parse_path(path) else f"says that it is {facts.partition.path}"
 
 
 class _Batch:
@@ -93,10 +107,10 @@ class _Batch:
         """Paths whose bytes are those that were published; the others are named and never sent."""
         for path in list(self.files):
             with self.lake.files.open(path) as source:
-                if parquet.seal_holds(source):
+                if not (why := _unsound(source, path)):
                     yield path
                     continue
-            self._drop(path, self.outcome.corrupt, "damaged, not sent: run `make verify QUARANTINE=1`")
+            self._drop(path, self.outcome.corrupt, f"{why}, not sent: run `make verify QUARANTINE=1`")
 
     def _commit(self, operations: dict[str, CommitOperationAdd]) -> None:
         self._upload(operations)

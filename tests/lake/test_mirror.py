@@ -354,7 +354,7 @@ def test_4700_files_go_up_in_60_commits(server, repo, hub_of, tmp_path, monkeypa
     for index in range(4_700):
         (folder / f"fit-{index:05d}.parquet").write_bytes(b"%d" % index)
     server.page = 1000
-    monkeypatch.setattr(pushing.parquet, "seal_holds", lambda source: True)
+    monkeypatch.setattr(pushing, "_unsound", lambda source, path: "")
     monkeypatch.setattr(pushing.card, "push", lambda lake, hub, memory, head, *rest: head)
     monkeypatch.setattr(
         pushing._Batch, "_commit", lambda batch, operations: (sizes.append(len(operations)), batch.files.clear())
@@ -598,6 +598,30 @@ def test_a_damaged_local_file_is_never_sent(session, repo):
     assert code(outcome) == 4
     assert outcome.corrupt == [PATH]
     assert list(there(repo)) == [OTHER]
+
+
+@pytest.mark.case(56)
+def test_a_file_without_a_footer_holds_up_neither_the_others_nor_the_card_nor_the_memory(session, repo):
+    a = session("a")
+    a.put(0)
+    a.put(1)
+    (a.lake.root / PATH).write_bytes(b"PAR1" + bytes(300))
+    outcome = a.push()
+    assert (code(outcome), outcome.corrupt, outcome.moved) == (4, [PATH], [OTHER])
+    assert "half" in repo.tree["README.md"].data.decode()
+    assert Memory(a.lake.files.cache, a.hub.name).base.keys() == {OTHER}
+    assert any(line.startswith("the card keeps what it says") and PATH in line for line in a.lines)
+
+
+@pytest.mark.row("B3")
+def test_a_file_that_was_renamed_locally_is_not_sent(session, repo):
+    a = session("a")
+    a.put(0)
+    (a.lake.root / PATH).rename(a.lake.root / OTHER)
+    outcome = a.push()
+    assert (code(outcome), outcome.corrupt) == (4, [OTHER])
+    assert there(repo) == {}
+    assert any(f"skip {OTHER}: says that it is {PATH}, not sent" in line for line in a.lines)
 
 
 def test_rot_behind_an_unchanged_size_and_time_is_not_sent(session, server, repo):
