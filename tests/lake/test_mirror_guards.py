@@ -31,12 +31,7 @@ GUARDS = {
         "builder_that",
     ),
     "listings are checked": ("hub.py", 'if path.startswith("/") or', "if False and", "leads_out"),
-    "damaged files are not sent": (
-        "push.py",
-        'return "damaged" if facts is None else',
-        'return "" if True else',
-        "damaged_local",
-    ),
+    "damaged files are not sent": ("push.py", 'return "damaged"', 'return ""', "damaged_local"),
     "renamed files are not sent": ("push.py", "if facts.partition == parse_path(path)", "if True", "renamed_locally"),
     "what is sent was planned": ("push.py", ".sha256.hex() != row.local", ".sha256.hex() is None", "changes_while"),
     "a limit is obeyed": ("hub.py", "max(unsure.seconds, ", "max(0.0, ", "rate_limit"),
