@@ -31,6 +31,8 @@ pytest_plugins = ["closing_line", "local_slurm"]
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as of a run in the background: what is started here would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup: what is started here is to hear it, and this run to go on
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")

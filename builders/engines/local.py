@@ -22,6 +22,10 @@ from lake.errors import LakeError
 from lake.store import Lake
 
 
+class NoMemoryError(LakeError):
+    """A unit found no memory; the process that tried to build it is not to be trusted with another."""
+
+
 def start(lake: Lake, work: Work, workers: int) -> "Pool":
     """Workers on this machine, at least one."""
     return Pool(work, max(1, workers))
@@ -67,6 +71,9 @@ class Pool:
             for ready in wait([w.pipe for w in self.started if w.unit is not None]):
                 worker = next(w for w in self.started if w.pipe is ready)
                 unit, outcome, worker.unit = worker.unit, worker.result(), None
+                if isinstance(outcome, NoMemoryError):
+                    worker.process.kill()  # what it holds, or may hold at most, is as the failed unit left it
+                    worker.process.join()
                 if not worker.process.is_alive():
                     self.started.remove(worker)
                 yield cast(Unit, unit), outcome
@@ -110,7 +117,8 @@ def attempt(work: Work, unit: Unit) -> Any:
         return error
     except Exception as error:  # text only: what libraries and users raise need not survive the way to the parent
         at = traceback.extract_tb(error.__traceback__)[-1]
-        return LakeError(f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}:{at.lineno})")
+        kind = NoMemoryError if isinstance(error, MemoryError) else LakeError
+        return kind(f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}:{at.lineno})")
 
 
 class _Worker:

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,16 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ask = self.ray.remote(_blindness)
-        there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in self.ray.nodes() if node["Alive"]]
-        asked = [ask.options(num_cpus=0, scheduling_strategy=node).remote(self.beacon) for node in there]
-        if wrong := [said for said in map(self._outcome, asked) if said]:
-            raise LakeError(f"{len(wrong)} of {len(asked)} node(s) of the Ray cluster cannot build, first: {wrong[0]}")
+        on = partial(NodeAffinitySchedulingStrategy, soft=False)
+        asked = {n: ask.options(num_cpus=0, scheduling_strategy=on(n)).remote(self.beacon) for n in self._nodes()}
+        said = {node: self._outcome(ended) for node, ended in asked.items()}
+        alive = self._nodes()  # a node that is gone meanwhile builds nothing, and needs to see nothing
+        if wrong := [why for node, why in said.items() if why and node in alive]:
+            raise LakeError(f"{len(wrong)} of {len(alive)} node(s) of the Ray cluster cannot build, first: {wrong[0]}")
+
+    def _nodes(self) -> set[str]:
+        """Ids of the nodes that are there."""
+        return {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
 
     def _outcome(self, ended: Any) -> Any:
         """What the task returned, or a LakeError for one that Ray gave up."""

@@ -220,7 +220,7 @@ def grown(lake: Lake, marks: tuple[int, ...], keep: list | None = None) -> tuple
             kept = lake.root / lake.quarantine(masks(number % 50)[0])
             kept.unlink()
             if keep is not None:
-                keep.append((rows, os.open(lake.root, os.O_RDONLY), bytearray(b"x" * (1 << 20))))
+                keep.append((rows, os.open(lake.root, os.O_RDONLY), bytearray(b"x" * (4 << 20))))
     assert list((lake.root / ".staging").iterdir()) == []
     return [after / before - 1 for before, after in pairwise(memory)], len(os.listdir("/proc/self/fd")) - files
 
