@@ -33,12 +33,12 @@ Section = Callable[[bool, float], Iterator[Figure]]
 
 SECTIONS: dict[str, tuple[float, Section]] = {
     "matrix-peak": (20, gpu_training.peak),
-    "regression-few": (60, gpu_regression.few),
-    "regression-paper": (150, gpu_regression.paper),
+    "regression-few": (45, gpu_regression.few),
+    "regression-paper": (170, gpu_regression.paper),
     "resnet9-fast": (115, gpu_training.of("resnet9-fast")),
     "resnet9": (115, gpu_training.of("resnet9")),
     "small-cnn": (60, gpu_training.of("small-cnn")),
-    "patchnet": (40, gpu_training.of("patchnet")),
+    "patchnet": (35, gpu_training.of("patchnet")),
 }
 """Seconds of each section, 560 in all; and what it does."""
 

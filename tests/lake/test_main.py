@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 def command(monkeypatch, capsys):
     """Run `python -m lake ...` in this process; return exit code, output and messages."""
     monkeypatch.setattr(verify, "entry_points", lambda group: [])
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["lake", *map(str, arguments)])
@@ -143,6 +143,24 @@ def test_a_reader_that_leaves_is_no_stack_trace():
 def test_a_signal_ends_with_128_and_its_number(command, sample, monkeypatch):
     monkeypatch.setattr("lake.__main__.find_problems", lambda *arguments: signal.raise_signal(signal.SIGTERM))
     assert command("verify", "--lake", sample.root)[0] == 128 + signal.SIGTERM
+
+
+@pytest.mark.row("R6")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_that_a_library_makes_an_error_of_is_still_a_stop(command, sample, monkeypatch, number, code):
+    """As when it comes while one is imported: compiled modules then say that their initialization failed."""
+
+    def imported(*arguments: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except BaseException as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr("lake.__main__.find_problems", imported)
+    ended, _, err = command("verify", "--lake", sample.root)
+    assert ended == code
+    assert "is safe" in err
+    assert "Traceback" not in err
 
 
 def test_a_bug_keeps_its_stack_trace(monkeypatch, sample):
