@@ -8,9 +8,11 @@ within what the accuracy bar leaves open.
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +20,12 @@ import torch
 from builders.regression.fista import Problem, quadratic, solve
 from builders.regression.fit import Fit, finish, skill
 from builders.regression.lasso import DEFAULT_PATH, MAX_GAP, MAX_KKT, ROUNDS, Choice, Path
-from builders.regression.moments import targets
+from builders.regression.moments import Targets, targets
 from builders.regression.operators import Operator, operator, rounding
 from builders.regression.statistics import Totals, of_targets
 from lake.errors import LakeError
+
+T = TypeVar("T")
 
 PATH_TOL = 3e-5  # on the path: FISTA ends at what is asked for, where descent is mostly well below it
 TARGETS = {"cuda": 1024, "cpu": 256}  # a block
@@ -61,14 +65,17 @@ class Batched:
         """Follow each target's path on the fit part to the lambda with the lowest held-out error, as `lasso.choose`."""
         lam, errors, weights = np.zeros(len(prices)), np.zeros(len(prices)), np.zeros_like(prices)
 
-        def work(chosen: slice) -> None:
-            own, judge = (self._block(totals, self.fit, prices, chosen) for totals in (self.fit, self.heldout))
+        def load(chosen: slice) -> tuple[Targets, Targets]:
+            return _moments(self.fit, self.fit, chosen), _moments(self.heldout, self.fit, chosen)
+
+        def work(chosen: slice, moments: tuple[Targets, Targets]) -> None:
+            own, judge = (self._block(each, prices[chosen]) for each in moments)
             found = follow(part, held, own, judge, path, MEMORY[self.where.type])
             lam[chosen], weights[chosen], errors[chosen] = (each.cpu().numpy() for each in found)
 
         with _on_device(self.fit):
             part, held = (operator(totals, self.fit, self.where) for totals in (self.fit, self.heldout))
-            in_blocks(work, len(prices), TARGETS[self.where.type])
+            in_blocks(load, work, len(prices), TARGETS[self.where.type])
         return Choice(lam, weights, errors)
 
     def settle(self, whole: Totals, prices: np.ndarray, choice: Choice) -> Fit:
@@ -77,8 +84,8 @@ class Batched:
         lam, weights = choice.lam.copy(), np.empty_like(choice.weights)
         kkt, gap = np.zeros(len(lam)), np.zeros(len(lam))
 
-        def work(chosen: slice) -> None:
-            own = self._block(whole, whole, prices, chosen)
+        def work(chosen: slice, moments: Targets) -> None:
+            own = self._block(moments, prices[chosen])
             lams, w = (torch.from_numpy(a[chosen]).to(self.where) for a in (lam, choice.weights))
             found = refit(every, own, lams, w, MEMORY[self.where.type])
             for into, values in zip((lam, weights, kkt, gap), found, strict=True):
@@ -86,15 +93,14 @@ class Batched:
 
         with _on_device(whole):
             every = operator(whole, whole, self.where)
-            in_blocks(work, len(lam), TARGETS[self.where.type])
+            in_blocks(partial(_moments, whole, whole), work, len(lam), TARGETS[self.where.type])
         return finish(whole, weights, judged, lam, kkt, gap, (kkt <= MAX_KKT) & (gap <= MAX_GAP))
 
     def _judged(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Squared error and correlation on held-out models, as `fit.judge`."""
         mse, r = np.zeros(len(weights)), np.zeros(len(weights), np.float32)
 
-        def work(chosen: slice) -> None:
-            own = targets(of_targets(self.heldout, chosen), of_targets(self.fit, chosen))
+        def work(chosen: slice, own: Targets) -> None:
             w = torch.from_numpy(weights[chosen]).to(self.where).double()
             both = (w * torch.from_numpy(own.cross.T).to(self.where)).sum(1)
             shift = w @ torch.from_numpy(own.mask).to(self.where)
@@ -103,13 +109,16 @@ class Batched:
 
         with _on_device(self.heldout):
             held = operator(self.heldout, self.fit, self.where)
-            in_blocks(work, len(weights), TARGETS[self.where.type])
+            in_blocks(partial(_moments, self.heldout, self.fit), work, len(weights), TARGETS[self.where.type])
         return mse, r
 
-    def _block(self, totals: Totals, around: Totals, prices: np.ndarray, chosen: slice) -> Block:
-        own = targets(of_targets(totals, chosen), of_targets(around, chosen))
-        cross, square, price = (torch.from_numpy(a).to(self.where) for a in (own.cross, own.square, prices[chosen]))
+    def _block(self, moments: Targets, prices: np.ndarray) -> Block:
+        cross, square, price = (torch.from_numpy(a).to(self.where) for a in (moments.cross, moments.square, prices))
         return Block(cross.t().contiguous(), square, price)
+
+
+def _moments(totals: Totals, around: Totals, chosen: slice) -> Targets:
+    return targets(of_targets(totals, chosen), of_targets(around, chosen))
 
 
 def follow(
@@ -188,21 +197,28 @@ def _share(part: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
     return torch.where(of > 0, part / of, 0)
 
 
-def in_blocks(work: Callable[[slice], None], n_targets: int, size: int) -> None:
-    """Call `work` on all targets, `size` at a time; half as many after each time that the device's memory was too small."""
-    start = 0
-    while start < n_targets:
-        try:
-            work(slice(start, min(start + size, n_targets)))
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise
-            size //= 2
-            print(f"regression: the device is short of memory, going on with {size} targets at a time", file=sys.stderr)
-        else:
-            start += size
-            continue
-        torch.cuda.empty_cache()  # once the failed block's tensors are gone
+def in_blocks(load: Callable[[slice], T], work: Callable[[slice, T], None], n_targets: int, size: int) -> None:
+    """Call `work` on all targets, `size` at a time, with what `load` made of them while it was at work on those before.
+
+    After each time that the device's memory was too small, half as many are taken at a time.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        start, coming = 0, pool.submit(load, slice(0, min(size, n_targets)))
+        while start < n_targets:
+            chosen, loaded = slice(start, min(start + size, n_targets)), coming.result()
+            coming = pool.submit(load, slice(chosen.stop, min(chosen.stop + size, n_targets)))
+            try:
+                work(chosen, loaded)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                print(f"regression: the device is short of memory, going on with {size} targets at a time", file=sys.stderr)
+                coming = pool.submit(load, slice(start, min(start + size, n_targets)))
+            else:
+                start = chosen.stop
+                continue
+            torch.cuda.empty_cache()  # once the failed block's tensors are gone
 
 
 @contextmanager

@@ -120,9 +120,9 @@ def add_parts(totals: Totals, parts: list[Models], threads: int = 1) -> Totals:
             block = slice(start, start + BLOCK)
             _add_sums(totals, masks[block], margins[block], init_ids[block])
     if parts:
-        masks, margins, init_ids = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        masks, init_ids = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
         totals.pairs.add(masks, init_ids, threads)
-        _add_cross(totals.cross, masks, margins)
+        _add_cross(totals.cross, masks, [margins for _, margins, _ in parts])
     return totals
 
 
@@ -140,12 +140,13 @@ def _add_sums(totals: Totals, masks: np.ndarray, margins: np.ndarray, init_ids: 
         total += added
 
 
-def _add_cross(cross: np.ndarray, masks: np.ndarray, margins: np.ndarray) -> None:
+def _add_cross(cross: np.ndarray, masks: np.ndarray, parts: list[np.ndarray]) -> None:
     if device.cuda():
         from builders.regression import device_sums
 
-        device_sums.add_cross(cross, masks, margins)
+        device_sums.add_cross(cross, masks, parts)
         return
+    margins = np.concatenate(parts)
     for start in range(0, len(masks), BLOCK):
         held = np.unpackbits(masks[start : start + BLOCK], axis=1, count=len(cross))
         cross += held.T.astype(np.float64) @ margins[start : start + BLOCK].astype(np.float64)
@@ -166,9 +167,16 @@ def _check_models(totals: Totals, masks: np.ndarray, margins: np.ndarray, init_i
         raise ValueError(f"init_ids are {init_ids.dtype} {init_ids.shape}; needed: integers [{len(masks)}]")
     if len(init_ids) and not 0 <= init_ids.min() <= init_ids.max() < totals.n_inits:
         raise ValueError(f"init_ids span {init_ids.min()} to {init_ids.max()}; needed: 0 to {totals.n_inits - 1}")
-    finite = np.isfinite(margins).all(1)
+    finite = _finite(margins)
     if not finite.all():
         raise ValueError(f"{(~finite).sum()} models have a margin that is not finite; leave failed models out")
+
+
+def _finite(margins: np.ndarray) -> np.ndarray:
+    """Whether all margins of a model are finite; half precision by its bits, in a fifth of the time."""
+    if margins.dtype == np.float16:
+        return np.asarray((margins.view(np.uint16) & 0x7FFF).max(1, initial=0) < 0x7C00)
+    return np.isfinite(margins).all(1)
 
 
 def plus(a: Totals, b: Totals) -> Totals:

@@ -78,11 +78,17 @@ def _sums(n_train: int, n_targets: int, n_models: int, where: torch.device) -> t
         begin = time.monotonic()
         end = min(start + ADDED, n_models)
         made = [_models(min(MADE, end - first), weights, generator) for first in range(start, end, MADE)]
+        judging = [np.arange(len(masks)) % 5 == 4 for masks, _ in made]
+        parts = [
+            [
+                (m[h == heldout], y[h == heldout], np.zeros((h == heldout).sum(), np.int64))
+                for (m, y), h in zip(made, judging, strict=True)
+            ]
+            for heldout in (False, True)
+        ]
         making += time.monotonic() - begin
-        for part, heldout in zip(totals, (False, True), strict=True):
-            rows = [(np.arange(len(masks)) % 5 == 4) == heldout for masks, _ in made]
-            chosen = [(m[r], y[r], np.zeros(r.sum(), np.int64)) for (m, y), r in zip(made, rows, strict=True)]
-            statistics.add_parts(part, chosen)
+        for part, models in zip(totals, parts, strict=True):
+            statistics.add_parts(part, models)
     return totals, making
 
 

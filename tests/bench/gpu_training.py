@@ -8,10 +8,12 @@ CIFAR-10 where CIFAR10=folder says where it is, else noise of the same shape, on
 
 import importlib
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -94,16 +96,41 @@ def _recipe(recipe: str, small: bool, stop: float) -> Iterator[dict[str, Any]]:
     if not hasattr(module, "trainer"):  # not a network of PyTorch's: models are in one call or in several
         ways = [(f"{n} at once", None, n) for n in (1, 8, 32)]
     for name, plan, n in ways:
-        if time.monotonic() + 3 * n * a_model > stop:
+        left = stop - time.monotonic()
+        if left < 3 * n * a_model:
             yield {"name": name, "value": float("nan"), "unit": "models/s", "skipped": "no time was left for it"}
             continue
         try:
-            figure = _figure(module, options, data, plan, n, work, at_peak)
+            with at_most(left):
+                figure = _figure(module, options, data, plan, n, work, at_peak)
+        except TimeUpError:
+            yield {"name": name, "value": float("nan"), "unit": "models/s", "skipped": f"it takes more than {left:.0f} s"}
+            continue
         except (RuntimeError, LakeError) as error:  # out of memory, or a network that cannot be fused: the others go on
             yield {"name": name, "failed": " ".join(str(error).split())[:160]}
             continue
         yield {"name": name, **figure, "images": images}
         a_model = min(options.epochs, EPOCHS) / options.epochs / figure["value"]
+
+
+class TimeUpError(Exception):
+    """What was measured takes longer than there was time."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeUpError in the block when the seconds are over; in the main thread only."""
+
+    def ring(*_: object) -> NoReturn:
+        raise TimeUpError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _figure(module: Any, options: Any, data: Data, plan: Plan | None, n: int, work: Any, at_peak: float) -> dict[str, Any]:

@@ -53,6 +53,14 @@ def test_what_there_is_no_time_for_is_skipped():
     assert {figure["skipped"] for figure in left} == {"no time was left for it"}
 
 
+def test_what_takes_longer_than_there_is_time_is_skipped_and_the_section_ends(monkeypatch):
+    monkeypatch.setattr(gpu_training, "PLANS", {"endless": gpu_training.Plan()})
+    monkeypatch.setattr(gpu_training, "_figure", lambda *arguments: time.sleep(60))
+    (only,) = gpu_training.of("small-cnn")(True, time.monotonic() + 2)
+    assert only["name"] == "endless"
+    assert only["skipped"].startswith("it takes more than")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", gpu_training.SMALL)
 def test_a_recipe_is_measured_against_the_peak(recipe):

@@ -182,12 +182,13 @@ def test_blocks_of_any_size_give_the_same_fit(planted, monkeypatch, size):
 def test_a_block_too_large_for_the_device_is_halved_and_nothing_is_done_twice(capsys):
     done = []
 
-    def work(block: slice) -> None:
+    def work(block: slice, loaded: slice) -> None:
+        assert loaded == block
         if block.stop - block.start > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         done.extend(range(block.start, block.stop))
 
-    in_blocks(work, 10, 12)
+    in_blocks(lambda block: block, work, 10, 12)
     assert done == list(range(10))
     assert capsys.readouterr().err.splitlines()[-1].endswith("going on with 3 targets at a time")
 
