@@ -176,7 +176,7 @@ def _finite(margins: np.ndarray) -> np.ndarray:
     """Whether all margins of a model are finite; half precision by its bits, in a fifth of the time."""
     if margins.dtype == np.float16:
         return np.asarray((margins.view(np.uint16) & 0x7FFF).max(1, initial=0) < 0x7C00)
-    return np.isfinite(margins).all(1)
+    return np.asarray(np.isfinite(margins).all(1))
 
 
 def plus(a: Totals, b: Totals) -> Totals:

@@ -56,6 +56,8 @@ def test_what_there_is_no_time_for_is_skipped():
 def test_what_takes_longer_than_there_is_time_is_skipped_and_the_section_ends(monkeypatch):
     monkeypatch.setattr(gpu_training, "PLANS", {"endless": gpu_training.Plan()})
     monkeypatch.setattr(gpu_training, "_figure", lambda *arguments: time.sleep(60))
+    monkeypatch.setattr(gpu_training, "_operations", lambda *arguments: None)
+    importlib.import_module(gpu_training.MODULES["small-cnn"][1])
     (only,) = gpu_training.of("small-cnn")(True, time.monotonic() + 2)
     assert only["name"] == "endless"
     assert only["skipped"].startswith("it takes more than")
