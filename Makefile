@@ -78,7 +78,7 @@ report: $(READY) ## Write a static site about a study, to look at: TO=site [STUD
 	@$(PYTHON) -m queries report --study "$$STUDY" --lake "$$LAKE" --out "$${TO:-site}" $$ARGS
 bench: $(READY) ## Measure ours against peers in one run; prints a table, keeps JSON in tests/bench/results.
 	@$(PYTHON) tests/bench/run.py --format "$$FORMAT"
-bench-methods: $(READY) ## Run TRAK by its authors' package on digits, import its scores, print the leaderboard; cleanlab on planted labels. [LAKE=]
+bench-methods: $(READY) ## Run TRAK by its authors' package on digits, print the leaderboard, remove what it puts first; cleanlab on planted labels. [LAKE=]
 	@$(PYTHON) tests/bench/methods.py --lake "$$LAKE" && $(PYTHON) tests/bench/methods_labels.py --lake "$$LAKE"
 bench-gpu: $(READY) ## Measure this machine's GPU in under ten minutes: every recipe, and regression at the paper's size. [CIFAR10=folder] [ARGS="--only resnet9"]
 	@$(PYTHON) tests/bench/gpu.py $$ARGS

@@ -1,7 +1,9 @@
 """`make bench-methods`: attribution tools of others on the digits study, imported into its lake and judged beside our fits.
 
-TRAK by its authors' package (methods_trak.py), with several numbers of checkpoints. The lake is the one named by --lake when it
-holds the study, and is built first when it does not. Prints the query `leaderboard`, whose figures can so be asked for again.
+TRAK by its authors' package (methods_trak.py), with several numbers of checkpoints. What the last number puts first is then
+removed from the same targets as our fits' sets, and models are trained without it. The lake is the one named by --lake when it
+holds the study, and is built first when it does not. Prints the queries `leaderboard` and `counterfactual`, whose figures can so
+be asked for again.
 """
 
 import argparse
@@ -48,9 +50,21 @@ def main() -> None:
             np.save(path, trak(chosen, n))
             done = import_scores(lake, chosen.name, Source(path, method, n))
         print(f"{method}: correlation {done.correlation:+.3f} with fit models (chance {done.bound:.3f})", file=sys.stderr)
+    with Progress() as progress:
+        removed = removing(chosen, f"scores:trak-{options.checkpoints[-1]}")
+        loop.check(loop.build_missing(lake, removed, loop.Options(workers=cores()), progress))
     rows = ask("leaderboard", {"study": chosen.name}, lake.root)
     keep = ("method", "lds_repeats", "lds_low", "lds_high", "ceiling", "counterfactual_spearman", "label_auc", "n_trainings")
     output.write(rows.select(list(keep)), "table")
+    rows = ask("counterfactual", {"study": chosen.name}, lake.root)
+    keep = ("k", "method", "n_targets", "observed_drop", "observed_error", "predicted_drop", "flipped", "role")
+    output.write(rows.select(list(keep)).sort_by([("k", "ascending"), ("observed_drop", "descending")]), "table")
+
+
+def removing(chosen: study.Study, method: str) -> study.Study:
+    """The study with another plan of removals, of the sets of `method` alone; its new retrains stand beside the others."""
+    removals = chosen.removals.model_copy(update={"methods": (method,), "transfer": ()})
+    return chosen.model_copy(update={"removals": removals})
 
 
 if __name__ == "__main__":
