@@ -139,10 +139,12 @@ def connect(root: str | Path = "data", locked: bool = False) -> duckdb.DuckDBPyC
 
 def create_views(connection: duckdb.DuckDBPyConnection, patterns: dict[str, list[str]]) -> None:
     """Create every view and macro of the catalog; `patterns` are the files of each table, none for one that is empty."""
+    connection.begin()  # of a file, each statement would otherwise wait for the disk
     for name, spec in TABLES.items():
         _create_view(connection, spec, patterns[name])
     _create_partitions(connection, patterns)
     _create_derived(connection)
+    connection.commit()
 
 
 @contextmanager

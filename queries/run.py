@@ -47,12 +47,11 @@ def bind(query: Query, given: dict[str, str]) -> dict[str, Any]:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"query {query.name} has no parameter {name!r}: {hint}it takes {', '.join(known)}")
-    missing = [param.name for param in query.params if param.default is None and param.name not in given]
+    missing = [param for param in query.params if param.default is None and param.name not in given]
     if missing:
-        example = " ".join(f"{name}=0" for name in missing)
-        raise UsageError(
-            f'query {query.name} needs {", ".join(missing)}: for example `make query Q={query.name} PARAMS="{example}"`'
-        )
+        names = ", ".join(param.name for param in missing)
+        example = " ".join(f"{param.name}={'digits' if param.type == 'text' else 0}" for param in missing)
+        raise UsageError(f'query {query.name} needs {names}: for example `make query Q={query.name} PARAMS="{example}"`')
     return {name: param.value(given.get(name, param.default or "")) for name, param in known.items()}
 
 
