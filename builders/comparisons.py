@@ -125,7 +125,10 @@ def _check(lake: Lake, study: Study, name: str, other: Study) -> None:
         )
     fit = orders.fit_partition(other)
     if lake.facts({fit: there["weights"][fit]})[fit].fingerprint != other.fingerprint(datasets.digest(other.dataset)):
-        raise UsageError(f"{fit.path} is not of the study {name}: another one of that name is in {lake.root}")
+        raise UsageError(
+            f"{fit.path} is not of the study {name}: another one of that name is in {lake.root}; "
+            f"build {name} in a lake of its own, or give one of the two another name"
+        )
 
 
 def _table(study: Study, other: Study, partition: Partition, found: dict[str, Beyond]) -> pa.Table:

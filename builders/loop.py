@@ -82,9 +82,9 @@ def build_missing(lake: Lake, study: Study, options: Options, progress: Progress
     if not any(todo.values()):
         return report
     lake.files.sweep()
-    turn = _turn(todo, options)
     work = partial(build_unit, engines.address(lake), study)
     with engines.start(options.engine, lake, work, options.workers) as engine:
+        turn = _turn(todo, options, engine.workers)
         report.predicted = sum(inventory.predicted_seconds(name, study) for name in todo) / engine.workers
         for name, units in todo.items():
             there = set(present(lake, study)) if units else set()
@@ -166,12 +166,12 @@ def _mine(unit: Unit, shard: tuple[int, int]) -> bool:
     return unit.builder not in PARTITIONED or unit.partitions[0].index % n == i - 1
 
 
-def _turn(todo: dict[str, list[Unit]], options: Options) -> set[tuple[str, str | int]]:
+def _turn(todo: dict[str, list[Unit]], options: Options, workers: int) -> set[tuple[str, str | int]]:
     """Keys of the units that this turn may build; empty when turns are not taken, or only the last units are missing."""
     missing = next((todo[name] for name in PARTITIONED if todo[name]), [])
     if not options.turn or not missing:
         return set()
-    taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random())
+    taken = turns.take([(u.partitions[0].index, _key(u)) for u in missing], options.shard, random.Random(), workers)
     return {*taken, *(_key(u) for name, units in todo.items() if name not in PARTITIONED for u in units)}
 
 

@@ -47,7 +47,7 @@ def retrain(lake: Lake, partition: Partition, study_name: str = "") -> Iterator[
     trained, group = _group(lake, chosen, partition, row, data)
     logits = trained.algorithm.prepare(data)(group)
     ours = margins.margin(logits.test, data.test_labels, chosen.margin)[0]
-    apart = np.sqrt(np.mean((ours - np.array(row["test_margin"], np.float32)) ** 2)) / ours.std()
+    apart = np.sqrt(np.mean((ours - np.array(row["test_margin"], np.float32)) ** 2)) / (ours.std() or 1.0)
     if not apart <= FAR:
         yield Problem(
             partition.path,

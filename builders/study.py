@@ -190,7 +190,7 @@ class Study(_Strict, frozen=True):
     """Models trained on each held-out mask, with initialisations outside the pool."""
     partition_models: int = Field(256, ge=1, le=65_536)
     """Models in a partition: the unit that a lost session loses at most."""
-    estimators: tuple[Annotated[str, Field(pattern=f"^({'|'.join(ESTIMATORS)})$")], ...] = ESTIMATORS
+    estimators: tuple[Annotated[str, Field(pattern=f"^({'|'.join(ESTIMATORS)})$")], ...] = Field(ESTIMATORS, min_length=1)
     """Estimators to fit. Not part of the fingerprint."""
     curve: tuple[Annotated[int, Field(ge=2)], ...] = (250, 500, 1_000, 2_000)
     """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""

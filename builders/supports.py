@@ -150,7 +150,7 @@ def _relabellings(evidence: orders.Evidence, removals: list[Case], whole: Floats
         label = int(scores.argmax())
         ids = case.first[data.train_labels[case.first] != label][: case.search.high or case.search.most]
         at = [copies.setdefault((i, label), len(data.train_labels) + len(copies)) for i in ids.tolist()]
-        search = Search(max(len(ids) // 4, 1), max(len(ids), 1))
+        search = Search(max(len(ids) // 4, 1), len(ids))  # over at once when every one has that label
         made = replace(case, first=ids, predicted=None, search=search, tries=case.tries[:1], label=label)
         cases.append(replace(made, copies=np.array(at, np.int64)))
     sources, labels = np.array(list(copies), np.int64).reshape(-1, 2).T
@@ -184,7 +184,8 @@ def _logits(study: Study, train: Trainer, data: Data, masks: NDArray[np.bool_], 
     outcomes = [train_group(train, part, data) for part in parts]
     ended = np.concatenate([status == "ok" for _, status, _ in outcomes])
     if not ended.any():
-        raise LakeError(f"every model failed, first with: {outcomes[0][2] or 'outputs that are not finite'}")
+        why = outcomes[0][2] or "outputs that are not finite"
+        raise LakeError(f"every model failed, first with: {why}; mend the recipe, then run the same command again")
     return np.where(ended[:, None, None], np.concatenate([logits.test for logits, *_ in outcomes]), np.nan)
 
 

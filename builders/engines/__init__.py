@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
 
+from builders.training.gradient import device
 from builders.unit import Unit
 from lake.errors import UsageError
 from lake.store import Lake
@@ -86,8 +87,8 @@ def start(name: str, lake: Lake, work: Work, workers: int) -> Engine:
 
 
 def may_use_gpu() -> bool:
-    """Whether the environment variable DEVICE leaves GPUs to us."""
-    return os.environ.get("DEVICE", "") != "cpu"
+    """Whether the environment variable DEVICE leaves GPUs to us; UsageError when it is no device."""
+    return device.asked() != "cpu"
 
 
 def address(lake: Lake) -> str:

@@ -107,7 +107,10 @@ class Queue:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, units: Sequence[Unit], window: Window, here: bool = False, gpu: bool = False) -> Iterator[tuple[Unit, Any]]:
-        """Yield (unit, outcome) as their partitions appear or their jobs end, as every engine does."""
+        """Yield (unit, outcome) as their partitions appear or their jobs end, as every engine does.
+
+        All units are submitted at once, so `window.latest` is over before the first job ends: a turn is as long as its jobs.
+        """
         if here:
             yield from run_here(self.work, units, window)
             return

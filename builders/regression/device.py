@@ -4,24 +4,23 @@ The environment variable DEVICE asks for another, as in training.
 """
 
 import ctypes
-import os
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from builders.training.gradient import device
+
 
 @cache
 def name() -> str:
     """`cpu`, `cuda` or `cuda:1`; UsageError when DEVICE asks for what is not there."""
-    if not os.environ.get("DEVICE", "").startswith("cuda"):
+    if not device.asked().startswith("cuda"):
         try:
             ctypes.CDLL("libcuda.so.1")  # the driver: torch takes seconds to import, so it is only asked where this is there
         except OSError:
             return "cpu"
-    from builders.training.gradient.device import chosen
-
-    return chosen()
+    return device.chosen()
 
 
 def cuda() -> bool:
@@ -31,8 +30,6 @@ def cuda() -> bool:
 
 def card() -> str:
     """Name of the device as a file's footer tells it."""
-    from builders.training.gradient import device
-
     return device.name()
 
 

@@ -4,7 +4,7 @@ study is read, without importing torch.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Options(BaseModel):
@@ -124,3 +124,9 @@ class ResNet9Fast(Recipe):
     """Shift images by up to so many pixels, their borders reflected."""
     views: Literal[1, 2, 6] = 6
     """Views of a test image whose logits are averaged."""
+
+    @model_validator(mode="after")
+    def _peak_before_the_end(self) -> "ResNet9Fast":
+        if self.warmup >= self.frozen_after:
+            raise ValueError(f"warmup = {self.warmup:g} must be less than frozen_after = {self.frozen_after:g}")
+        return self

@@ -26,7 +26,10 @@ def prepare(options: Sklearn, data: Data) -> Trainer:
     made = make(**options.parameters)
     if not hasattr(made, "fit") or not (hasattr(made, "predict_proba") or hasattr(made, "decision_function")):
         raise ValueError(f"{options.estimator} is no classifier: it needs fit, and predict_proba or decision_function")
-    seeded = hasattr(made, "get_params") and "random_state" in made.get_params()
+    given = made.get_params() if hasattr(made, "get_params") else {}
+    if pairwise := [name for name, value in given.items() if name.endswith("decision_function_shape") and value == "ovo"]:
+        raise ValueError(f"{pairwise[0]} = 'ovo' scores pairs of classes, and logits are wanted of classes: use 'ovr'")
+    seeded = "random_state" in given
 
     def new(seed: int) -> Any:
         return make(**options.parameters, **({"random_state": seed} if seeded else {}))

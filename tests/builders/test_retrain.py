@@ -58,6 +58,12 @@ def test_margins_of_other_models_are_found_by_training_one_again(built_copy, tom
     assert check(built_copy, [Partition("margins", "small", "fit", 0).path], toml) == []
 
 
+def test_models_of_a_single_target_are_no_further_apart_for_it(lake, study_of, study_file, build_missing):
+    dataset = {"source": "digits", "n_train": 60, "n_test": 1}
+    build_missing(lake, study_of(dataset=dataset, models=16))
+    assert check(lake, [Partition("margins", "small", "fit", 0).path], str(study_file(dataset=dataset, models=16))) == []
+
+
 def test_a_partition_of_another_study_or_of_an_unknown_one_is_told(built_copy, study_file):
     with pytest.raises(ConflictError, match="alpha"):
         check(built_copy, [FIT.path], str(study_file(alpha=0.25)))

@@ -100,6 +100,7 @@ def test_a_misspelt_key_is_answered_with_the_right_one(changes, wanted):
         ("margin", "min", "'max' or 'logsumexp', got 'min'"),
         ("curve", [1], "greater than or equal to 2, got 1"),
         ("estimators", ["laso"], "got 'laso'"),
+        ("estimators", [], "at least 1 item"),
         ("dataset", "digits", "got 'digits'"),
         ("name", "test", "holds the word 'test'"),
         ("name", "UPPER", "'UPPER' is not allowed"),

@@ -1,6 +1,7 @@
 """Data supports: searched sets say what their models say, and relabelled copies are examples like others."""
 
 from itertools import groupby
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,18 @@ def test_a_relabelling_gives_the_class_that_comes_second_to_examples_of_others(s
             order = np.argsort(-logits[target])
             assert {t["label"] for t in tries} == {int(order[order != data.test_labels[target]][0])}
             assert all(data.train_labels[t["changed"]].tolist().count(t["label"]) == 0 for t in tries)
+
+
+def test_where_all_have_the_second_class_already_nothing_is_relabelled_or_tried(checked_study):
+    data = datasets.load(checked_study.dataset)
+    label = int(data.test_labels[0] + 1) % 10
+    whole = np.zeros((4, 20, 10))
+    whole[:, 0, label] = 1
+    first = np.flatnonzero(data.train_labels == label)
+    case = supports.Case(0, "pixels", first, None, supports.Search(1, len(first)), [supports.Try(0, False, np.ones(4))])
+    _, relabellings = supports._relabellings(SimpleNamespace(data=data), [case], whole)
+    supports._search(checked_study, data, 60, relabellings)
+    assert (len(first) > 0, len(relabellings[0].first), len(relabellings[0].tries)) == (True, 0, 1)
 
 
 def test_a_relabelled_copy_is_another_example(checked_study):

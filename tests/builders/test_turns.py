@@ -21,6 +21,12 @@ def test_the_own_share_comes_first_and_in_order():
     assert take(missing(1, 3, 6, 7), (2, 5), random.Random(0)) == [1, 6]
 
 
+def test_no_worker_of_many_goes_without():
+    assert len(take(missing(*range(100)), (1, 1), random.Random(0), workers=64)) == 64
+    assert len(take(missing(*range(0, 500, 5)), (2, 5), random.Random(0), workers=64)) == 20
+    assert len(take(missing(*range(100)), (1, 1), random.Random(0), workers=2)) == EVERY
+
+
 def test_then_pieces_that_their_owner_has_not_at_hand():
     rng, left = random.Random(0), [i for i in range(100) if i % 2 == 0]
     taken = take(missing(*left), (2, 2), rng)

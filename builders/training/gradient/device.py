@@ -12,17 +12,24 @@ from typing import Any
 from lake.errors import UsageError
 
 
+def asked() -> str:
+    """What DEVICE asks for, empty when nothing; UsageError when it is no device."""
+    told = os.environ.get("DEVICE", "")
+    if not re.fullmatch(r"(cpu|cuda(:\d+)?)?", told):
+        raise UsageError(f"DEVICE={told}: choose cpu, cuda or cuda:0, or leave it out")
+    return told
+
+
 def chosen() -> str:
     """`cpu`, `cuda` or `cuda:i`; UsageError in one line when DEVICE asks for what is not there."""
+    told = asked()
     import torch
 
-    asked, there = os.environ.get("DEVICE", ""), torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not re.fullmatch(r"(cpu|cuda(:\d+)?)?", asked):
-        raise UsageError(f"DEVICE={asked}: choose cpu, cuda or cuda:0, or leave it out")
-    if asked.startswith("cuda") and int(asked.partition(":")[2] or 0) >= there:
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if told.startswith("cuda") and int(told.partition(":")[2] or 0) >= there:
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        raise UsageError(f"DEVICE={asked}: there are {there} CUDA devices (torch {torch.__version__}, {built}); use DEVICE=cpu")
-    return asked or ("cuda" if there else "cpu")
+        raise UsageError(f"DEVICE={told}: there are {there} CUDA devices (torch {torch.__version__}, {built}); use DEVICE=cpu")
+    return told or ("cuda" if there else "cpu")
 
 
 def cards() -> int:

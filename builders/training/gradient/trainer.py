@@ -60,6 +60,7 @@ def prepared(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool =
         torch.cuda.set_device(int(device.partition(":")[2] or 0))
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
+    _check_side(recipe, data.train_images.shape[1])
     mean, sd = scale(data, recipe.pixel_mean, recipe.pixel_sd)
     pads = recipe.translate, int(recipe.views == 6)
     train, test = (
@@ -69,11 +70,10 @@ def prepared(experiment: Experiment, recipe: Recipe, data: Data, reflect: bool =
     rounds = Rounds(recipe.epochs, recipe.batch, recipe.flip)
     labels = torch.from_numpy(data.train_labels).to(device)
     kind = devices.precision(device)
-    draws = _draws(experiment)
     module = experiment.make().to(device)
-    setting = Setting(experiment, module, rounds, train, test, labels, recipe.cutout, recipe.views, device, kind, draws)
+    setting = Setting(experiment, module, rounds, train, test, labels, recipe.cutout, recipe.views, device, kind, False)
     _try(setting, data)
-    return setting
+    return replace(setting, draws=_draws(setting))
 
 
 def _train(setting: Setting, plan: Plan, lanes: list[Lane], group: Group) -> Logits:
@@ -128,9 +128,31 @@ def _fuses(setting: Setting) -> bool:
     return True
 
 
-def _draws(experiment: Experiment) -> bool:
-    """Whether the network draws random numbers as it trains, which one generator cannot give to each model of a group."""
-    return any(isinstance(part, torch.nn.modules.dropout._DropoutNd) for part in experiment.make().modules())
+def _check_side(recipe: Recipe, side: int) -> None:
+    """ValueError when what is cut out, or shifted by, does not fit into images of `side` pixels."""
+    if recipe.cutout > side:
+        raise ValueError(f"cutout = {recipe.cutout} is more than the {side} pixels of an image's side")
+    if recipe.translate >= side:
+        raise ValueError(f"translate = {recipe.translate} shifts images of {side} pixels out of sight: at most {side - 1}")
+
+
+def _draws(setting: Setting) -> bool:
+    """Whether the network draws random numbers as it trains, which one generator cannot give to each model of a group.
+
+    One that has a dropout layer does; of others the generator tells, after a pass in training.
+    """
+    module: Any = setting.experiment.make().train()
+    if any(isinstance(part, torch.nn.modules.dropout._DropoutNd) for part in module.modules()):
+        return True
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        before = torch.get_rng_state()
+        module(_blank(setting))
+        return not torch.equal(before, torch.get_rng_state())
+
+
+def _blank(setting: Setting) -> torch.Tensor:
+    """Two images of nothing [2, channels, side, side]."""
+    return torch.zeros(2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
 
 
 def _try(setting: Setting, data: Data) -> None:
@@ -138,7 +160,7 @@ def _try(setting: Setting, data: Data) -> None:
     module: Any = setting.experiment.make().eval()
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError("the network has no parameters to train")
-    x = torch.zeros(2, setting.train.padded.shape[3], setting.train.side, setting.train.side)
+    x = _blank(setting)
     try:
         with torch.no_grad():
             got = tuple(module(x).shape)

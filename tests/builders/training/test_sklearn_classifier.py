@@ -45,6 +45,15 @@ def test_logits_are_the_log_probabilities_of_the_classifier(data):
         assert np.isfinite(found.train[k]).all()
 
 
+@pytest.mark.parametrize(
+    ("estimator", "parameters"),
+    [("sklearn.svm:SVC", {"decision_function_shape": "ovo"}), ("sklearn.svm:NuSVC", {"decision_function_shape": "ovo"})],
+)
+def test_scores_of_pairs_of_classes_are_not_taken_for_logits(data, estimator, parameters):
+    with pytest.raises(UsageError, match="decision_function_shape = 'ovo' scores pairs of classes"):
+        algorithm(estimator=estimator, parameters=parameters).prepare(data)
+
+
 def test_the_initialisation_seeds_the_classifier_and_nothing_else_does(data):
     masks = np.repeat(np.random.default_rng(0).random((1, 60)) < 0.5, 4, axis=0)
     train = algorithm(**TREE).prepare(data)

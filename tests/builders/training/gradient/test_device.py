@@ -5,6 +5,8 @@ import platform
 import pytest
 import torch
 
+from builders.engines import may_use_gpu
+from builders.regression import device as regression
 from builders.training.gradient import device
 from builders.training.registry import Algorithm
 from lake.errors import UsageError
@@ -21,8 +23,9 @@ def test_a_device_that_is_not_there_is_one_clear_line(monkeypatch, data):
 @pytest.mark.parametrize("asked", ["gpu", "cuda:", "cuda:-1", "tpu", "CPU"])
 def test_a_device_that_cannot_be_is_refused(monkeypatch, asked):
     monkeypatch.setenv("DEVICE", asked)
-    with pytest.raises(UsageError, match=f"^DEVICE={asked}: "):
-        device.chosen()
+    for ask in (device.chosen, regression.name.__wrapped__, may_use_gpu):
+        with pytest.raises(UsageError, match=f"^DEVICE={asked}: choose cpu, cuda or cuda:0, or leave it out"):
+            ask()
 
 
 def test_the_cpu_is_named_and_counts_no_cards(monkeypatch):

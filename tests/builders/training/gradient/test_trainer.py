@@ -140,7 +140,18 @@ class Dropping(nn.Module):
         return self.layers(x)
 
 
-@pytest.mark.parametrize("net", [Branching, Dropping])
+class Forgetting(nn.Module):
+    """Drops by the function, so that no layer tells of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(768, 2)
+
+    def forward(self, x):
+        return self.linear(nn.functional.dropout(x.flatten(1), 0.5, self.training))
+
+
+@pytest.mark.parametrize("net", [Branching, Dropping, Forgetting])
 def test_networks_that_cannot_be_fused_are_trained_one_by_one(net, data, group_of, own, capsys, monkeypatch):
     monkeypatch.setattr(importlib.import_module("math"), "Net", net, raising=False)
     train = Algorithm.model_validate({"name": "module", "module": "math:Net", "epochs": 2, "batch": 10}).prepare(data)
@@ -177,6 +188,23 @@ def test_what_is_no_network_for_these_images_is_refused_in_one_line(data, option
 def test_images_that_are_too_small_are_refused(name):
     with pytest.raises(UsageError, match=f"^algorithm {name}: {name} needs images of at least 1. pixels a side, these have 8"):
         Algorithm.model_validate({"name": name}).prepare(datasets.load(Dataset(n_train=60, n_test=20)))
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"name": "small-cnn", "cutout": 9}, "algorithm small-cnn: cutout = 9 is more than the 8 pixels of an image's side"),
+        ({"name": "small-cnn", "translate": 8}, "algorithm small-cnn: translate = 8 shifts images of 8 pixels out of sight"),
+    ],
+)
+def test_squares_and_shifts_that_leave_nothing_of_an_image_are_refused(options, wanted):
+    with pytest.raises(UsageError, match=f"^{wanted}"):
+        Algorithm.model_validate(options).prepare(datasets.load(Dataset(n_train=60, n_test=20)))
+
+
+def test_a_rate_that_ends_before_its_peak_is_refused():
+    with pytest.raises(ValueError, match=r"warmup = 0\.4 must be less than frozen_after = 0\.375"):
+        Algorithm.model_validate({"name": "resnet9-fast", "warmup": 0.4})
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()])
