@@ -2,7 +2,8 @@
 
 Masks, mask ids, initialisations and repeats are pure functions of the identity that each footer carries, so they are derived
 again and compared by bit; those of counterfactuals follow from the table removals, whose predictions follow from weights
-(builders/rederive_removals.py), as do those of supports, whose sets follow from one order (builders/rederive_supports.py).
+(builders/rederive_removals.py), as do those of supports, whose sets follow from one order (builders/rederive_supports.py), and
+those of fits (builders/rederive_fits.py); images follow from their hashes (builders/rederive_examples.py).
 Margins cannot be, but their means can be judged: a partition whose models differ from the others' by more than chance allows
 was trained on something else.
 """
@@ -15,46 +16,87 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from builders import margins, masks, rederive_removals, rederive_supports
-from builders.study import RULES, Study, parse
+from builders import margins, masks, rederive_examples, rederive_fits, rederive_removals, rederive_supports
+from builders.study import ESTIMATORS, RULES, Study, parse
 from lake.errors import UsageError
+from lake.fingerprint import fingerprint
 from lake.parquet import Facts
 from lake.partition import Partition
 from lake.store import Lake
 from lake.verify import SET_ASIDE, Problem
+
+JUDGED = ("masks", "margins", "removals", "supports", "fits")
+"""Tables whose rows follow from an identity, or from other tables; weights and predictions are judged with their fits."""
 
 Z_LIMIT = 6.0
 """Standard errors between a partition's mean margin and the others'; chance passes it once in 500 million."""
 
 
 def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
-    """Problems of one study's masks, margins, removals and supports; other tables and adopted studies are left alone."""
+    """Problems of one study's or dataset's partitions: models first, then fits, judged by models of which nothing bad is known.
+
+    Adopted studies, and tables that no rule is known for, are left alone.
+    """
+    bad = set()
+    n_train, problems = _check_models(lake, facts)
+    for problem in problems:
+        bad.add(problem.path)
+        yield problem
+    sound = {p: f for p, f in facts.items() if p.path not in bad}
+    fits = [p for p, f in sound.items() if p.table == "fits" and p.role in ESTIMATORS and f.identity.get("rules") == RULES]
+    if fits:
+        study = study_of(fits[0], facts[fits[0]])
+        yield from rederive_fits.check(rederive_fits.Sound(lake, study, sound.keys(), n_train), fits)
+
+
+def _check_models(lake: Lake, facts: dict[Partition, Facts]) -> tuple[int | None, Iterator[Problem]]:
+    """How many training examples the models saw, and problems of everything but fits."""
     widths = {p: _widths(lake, p) for p in facts if p.table == "margins"}
     usual = Counter(width for found in widths.values() for width in found.elements()).most_common(1)
     n_train = usual[0][0][1] if usual else None
     odd = {p for p, found in widths.items() if len(usual) and found.keys() - {usual[0][0]}}
-    for partition in sorted(odd, key=lambda p: p.path):
-        yield Problem(partition.path, "its margins are not of as many examples as the other models'", SET_ASIDE)
-    for partition, found in facts.items():
-        if partition.table not in ("masks", "margins", "removals", "supports") or found.identity.get("rules") != RULES:
-            continue
-        if partition.table == "supports":
-            yield from rederive_supports.check(lake, partition, facts, n_train)
-            continue
-        try:
-            study = study_of(partition, found)
-        except (KeyError, UsageError) as error:
-            yield Problem(partition.path, f"its identity is that of no study ({error})", SET_ASIDE)
-            continue
-        if partition.role not in ("fit", "heldout"):
-            yield from rederive_removals.check(lake, partition, study, facts, n_train)
-        elif partition.table == "masks":
-            yield from _check_masks(lake, partition, study, n_train)
-        else:
-            yield from _check_seeds(lake, partition, study)
-    fitted = [p for p in facts if p.table == "margins" and p.role == "fit" and p not in odd]
-    yield from _check_means(lake, fitted)
-    yield from _check_copies(lake, fitted)
+
+    def problems() -> Iterator[Problem]:
+        for partition in sorted(odd, key=lambda p: p.path):
+            yield Problem(partition.path, "its margins are not of as many examples as the other models'", SET_ASIDE)
+        for partition, found in facts.items():
+            if partition.table == "examples":
+                yield from rederive_examples.check(lake, partition)
+            elif partition.table in JUDGED and found.identity.get("rules") == RULES:
+                yield from _check_rows(lake, partition, facts, n_train, partition in odd)
+        fitted = [p for p in facts if p.table == "margins" and p.role == "fit" and p not in odd]
+        yield from _check_means(lake, fitted)
+        yield from _check_copies(lake, fitted)
+
+    return n_train, problems()
+
+
+def _check_rows(
+    lake: Lake, partition: Partition, facts: dict[Partition, Facts], n_train: int | None, odd: bool
+) -> Iterator[Problem]:
+    """Problems of one partition of a study that we planned; `odd`: its margins are not of as many examples as others'."""
+    found = facts[partition]
+    if found.fingerprint != fingerprint(found.identity):
+        yield Problem(partition.path, f"fingerprint {found.fingerprint} is not that of its identity", SET_ASIDE)
+        return
+    if partition.table == "supports":
+        yield from rederive_supports.check(lake, partition, facts, n_train)
+        return
+    try:
+        study = study_of(partition, found)
+    except (KeyError, UsageError) as error:
+        yield Problem(partition.path, f"its identity is that of no study ({error})", SET_ASIDE)
+        return
+    if partition.table == "margins" and not odd and (what := _wrong_outcomes(lake, partition, study)):
+        yield Problem(partition.path, what, SET_ASIDE)
+    if partition.table == "fits":
+        return  # judged when it is known which models are sound
+    if partition.role not in ("fit", "heldout"):
+        yield from rederive_removals.check(lake, partition, study, facts, n_train)
+    elif partition.table == "masks":
+        yield from _check_masks(lake, partition, study, n_train)
+    else:
+        yield from _check_seeds(lake, partition, study)
 
 
 def study_of(partition: Partition, facts: Facts) -> Study:
@@ -77,6 +119,10 @@ def _check_masks(lake: Lake, partition: Partition, study: Study, n_train: int | 
         wrong = min((_wrong(study, partition.role, ids, masks.packed_bits(rows), n) for n in sizes), key=len)
         if len(wrong):
             yield Problem(partition.path, f"{len(wrong)} masks are not those of their ids (first: {wrong[0]})", SET_ASIDE)
+        elif not np.array_equal(rows["alpha"].to_numpy(), masks.shares(study, partition.role, ids)):
+            yield Problem(partition.path, "alpha is not what the study gives its masks", SET_ASIDE)
+        elif rows["design"].unique().to_pylist() != [study.design]:
+            yield Problem(partition.path, f"design is not {study.design}, the study's", SET_ASIDE)
 
 
 def _wrong(study: Study, role: str, ids: NDArray[np.int32], packed: NDArray[np.uint8], n_train: int) -> NDArray[np.int32]:
@@ -102,6 +148,22 @@ def _check_seeds(lake: Lake, partition: Partition, study: Study) -> Iterator[Pro
                 f"{name} is not what the model ids give: a seed was reused or rows were moved",
                 SET_ASIDE,
             )
+
+
+def _wrong_outcomes(lake: Lake, partition: Partition, study: Study) -> str:
+    """What is wrong with statuses and test accuracies, given the margins; empty when nothing is."""
+    rows = lake.read(partition, ["status", "test_accuracy", "test_margin", "train_margin"])
+    ok = rows["status"].to_numpy() == "ok"
+    for name in ("test_margin", "train_margin"):
+        if not np.array_equal(ok, rows[name].is_valid().to_numpy()):
+            return f"{name} is not there exactly where the status is ok"
+    if study.margin != "max" or not ok.any():
+        return ""
+    found, told = rederive_fits.matrix(rows["test_margin"]), rows["test_accuracy"].to_numpy()[ok]
+    right, open_ = (found > 0).mean(1), (found == 0).mean(1)  # 0 in half precision may be right or wrong
+    if not ((told >= right - 1e-6) & (told <= right + open_ + 1e-6)).all():
+        return "test accuracies are not the share of positive margins"
+    return ""
 
 
 def _check_means(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
@@ -139,11 +201,10 @@ def _check_copies(lake: Lake, partitions: list[Partition]) -> Iterator[Problem]:
 
 def _model_means(lake: Lake, partition: Partition) -> NDArray[np.float64]:
     """Mean test margin of each model that ended well [n_models] float64."""
-    lists = lake.read(partition, ["test_margin"])["test_margin"].combine_chunks().drop_null()
-    if not len(lists):
+    lists = lake.read(partition, ["test_margin"])["test_margin"]
+    if lists.null_count == len(lists):
         return np.zeros(0)
-    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return values.reshape(len(lists), -1).mean(1, dtype=np.float64)
+    return rederive_fits.matrix(lists).mean(1, dtype=np.float64)
 
 
 def _widths(lake: Lake, partition: Partition) -> Counter[tuple[int, int]]:

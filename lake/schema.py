@@ -4,6 +4,7 @@ Encodings are explicit because every reader we support must open every file: Duc
 float16, fixed-size binary of two widths cannot be read as one dataset by pyarrow, and dictionary pages cost bytes on ids.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -19,6 +20,10 @@ class Column:
     unit: str = ""
     nullable: bool = False
     encoding: str | None = None
+    span: tuple[float, float] = (-math.inf, math.inf)
+    """Least and greatest value that may stand in it."""
+    words: tuple[str, ...] = ()
+    """The only texts that may stand in it; any when empty."""
 
     @property
     def field(self) -> pa.Field:

@@ -8,6 +8,7 @@ any time.
 
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from lake.files import LocalFiles, Stat
 from lake.parquet import Facts
 from lake.partition import Partition, check_name, parse_path
 from lake.remote_files import RemoteFiles
-from lake.schema import Table
+from lake.schema import Column, Table
 from lake.tables import TABLES
 
 
@@ -182,7 +183,7 @@ def _naming(partition: Partition) -> Iterator[None]:
 
 
 def validate(partition: Partition, rows: pa.Table) -> None:
-    """LakeError unless `rows` keep the contract of their table: schema, owner, order, unique keys, finite numbers."""
+    """LakeError unless `rows` keep the contract of their table: schema, owner, order, unique keys, values in range."""
     spec = TABLES[partition.table]
     if rows.schema != spec.schema:
         raise LakeError(f"{partition.path}: schema differs from lake/tables.py: {_schema_difference(rows.schema, spec)}")
@@ -192,6 +193,8 @@ def validate(partition: Partition, rows: pa.Table) -> None:
             raise LakeError(f"{partition.path}: column {column.name} has {values.null_count} NULLs and may have none")
         if not _finite(values):
             raise LakeError(f"{partition.path}: column {column.name} holds NaN or infinity: store NULL and a status")
+        if wrong := _strange(values, column):
+            raise LakeError(f"{partition.path}: column {column.name} holds {wrong}")
     for name, owner in ((spec.columns[0].name, partition.value), ("role", partition.role)):
         found = rows[name].unique().to_pylist() if name in rows.column_names else []
         if found and found != [owner]:
@@ -216,6 +219,19 @@ def _finite(values: pa.ChunkedArray) -> bool:
     if pa.types.is_floating(kind):
         return all(np.isfinite(chunk.drop_null().to_numpy()).all() for chunk in values.chunks)
     return True
+
+
+def _strange(values: pa.ChunkedArray, column: Column) -> str:
+    """What stands in a column that may not stand there; empty when all may."""
+    if column.words:
+        wrong = [word for word in values.unique().to_pylist() if word is not None and word not in column.words]
+        return f"{wrong[0]!r}, expected {' or '.join(column.words)}" if wrong else ""
+    low, high = column.span
+    if (low, high) == (-math.inf, math.inf) or not len(known := values.drop_null()):
+        return ""
+    found = known.to_numpy()
+    least, most = found.min(), found.max()
+    return f"{least if least < low else most}, expected {low:g} to {high:g}" if least < low or most > high else ""
 
 
 def _strictly_rising(keys: Sequence[pa.ChunkedArray]) -> bool:

@@ -1,40 +1,26 @@
 """The tables of a lake: one schema each, with the meaning and unit of every column.
 
 This module is the data dictionary. The README, the dataset card, the views' comments and the checks are made from it, so a
-new table or column is declared here (what is computed from weights in lake/analyses.py) and nowhere else. Ids are positions
-from 0; a value that does not exist is NULL, never NaN.
+new table or column is declared here (what is computed from weights in lake/analyses.py, what is about images in
+lake/images.py) and nowhere else. Ids are positions from 0; a value that does not exist is NULL, never NaN.
 """
 
 import pyarrow as pa
 
 from lake.analyses import ANALYSES
-from lake.columns import DATASET, FIT, FLOATS, HALVES, INTEGERS, SPLIT, STUDY, identifier
+from lake.columns import FIT, FLOATS, HALVES, INTEGERS, SPLIT, STUDY, identifier
+from lake.images import EXAMPLES, NEIGHBOURS, PLANTED
 from lake.schema import Column, Table
 
 FORMAT = 1
 """Version of the file format; a lake written by a newer one is refused."""
 
 _TARGET = identifier("target_id", "position of the target in its split")
-_IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        Table(
-            "examples",
-            "an image of a dataset",
-            (
-                DATASET,
-                Column("split", pa.string(), "`test` or `train`"),
-                identifier("example_id", "position in its split: `train_id` or `target_id` elsewhere"),
-                identifier("label", "class of the image, from 0"),
-                Column("image", _IMAGE, "PNG bytes and a NULL path: the Hub's image feature"),
-                Column("image_sha256", pa.string(), "SHA-256 of the raw pixels (height x width x channel, uint8), hex"),
-            ),
-            ("split", "example_id"),
-            hive_key="dataset",
-            row_group=1_000,
-        ),
+        EXAMPLES,
         Table(
             "masks",
             "a random subset of the training set",
@@ -46,8 +32,13 @@ TABLES: dict[str, Table] = {
                     "`fit` (fitted on), `heldout` (judged on), `removal-...` or `component-...` (without a set)",
                 ),
                 identifier("mask_id", "position of the mask in its role"),
-                Column("alpha", pa.float64(), "share of training examples included", "fraction"),
-                Column("design", pa.string(), "`fixed` (exact size) or `bernoulli` (each example by itself)"),
+                Column("alpha", pa.float64(), "share of training examples included", "fraction", span=(0, 1)),
+                Column(
+                    "design",
+                    pa.string(),
+                    "`fixed` (exact size) or `bernoulli` (each example by itself)",
+                    words=("fixed", "bernoulli"),
+                ),
                 Column(
                     "mask",
                     pa.binary(),
@@ -72,6 +63,7 @@ TABLES: dict[str, Table] = {
                     "status",
                     pa.string(),
                     "`ok`, `diverged` (non-finite output) or `failed` (raised); NULL margins unless `ok`",
+                    words=("ok", "diverged", "failed"),
                 ),
                 Column(
                     "test_accuracy",
@@ -79,6 +71,7 @@ TABLES: dict[str, Table] = {
                     "share of test examples it classifies right",
                     "fraction",
                     nullable=True,
+                    span=(0, 1),
                 ),
                 Column(
                     "train_accuracy",
@@ -86,6 +79,7 @@ TABLES: dict[str, Table] = {
                     "share of its own training subset it classifies right",
                     "fraction",
                     nullable=True,
+                    span=(0, 1),
                 ),
                 Column(
                     "test_margin",
@@ -223,7 +217,12 @@ TABLES: dict[str, Table] = {
                 Column("role", pa.string(), "`support-` and a word for what was asked and the fit"),
                 identifier("target_id", "position of the test target"),
                 Column("method", pa.string(), "whose order the examples were taken in: `datamodel`, `features`, ..."),
-                Column("change", pa.string(), "`removal` or `relabelling`: what was done to them"),
+                Column(
+                    "change",
+                    pa.string(),
+                    "`removal` or `relabelling`: what was done to them",
+                    words=("removal", "relabelling"),
+                ),
                 identifier("step", "place in the search; 0 is nothing changed"),
                 identifier("size", "how many training examples were changed"),
                 Column("confirming", pa.bool_(), "whether its models took no part in the search before"),
@@ -257,42 +256,7 @@ TABLES: dict[str, Table] = {
             ),
             ("method", "split", "target_id", "train_id"),
         ),
-        Table(
-            "neighbours",
-            "a training image that looks much like another image of the dataset",
-            (
-                DATASET,
-                Column("split", pa.string(), "`test` or `train`: where the image is"),
-                identifier("example_id", "position of the image in its split"),
-                identifier("rank", "1 is the nearest"),
-                identifier("train_id", "position of the training image that looks like it, never itself"),
-                Column(
-                    "distance",
-                    pa.float32(),
-                    "between the images, or their mirror images, at 8 x 8 pixels, mean 0 and length 1: 0 to 2",
-                ),
-            ),
-            ("split", "example_id", "rank"),
-            hive_key="dataset",
-        ),
-        Table(
-            "planted",
-            "a fault that was put into a dataset on purpose, so that what should find it can be judged",
-            (
-                DATASET,
-                Column("split", pa.string(), "`train`: where the fault is"),
-                identifier("example_id", "position of the faulty example in its split"),
-                Column(
-                    "kind",
-                    pa.string(),
-                    "`label` (changed), `copy`, `near-copy` (pixels changed a little) or `leak` (near copy of a test example)",
-                ),
-                Column("source_split", pa.string(), "`test` or `train`: where the example that was copied is", nullable=True),
-                identifier("source_id", "position of the example that was copied, before any was left out", nullable=True),
-                identifier("true_label", "class of the image, from 0"),
-            ),
-            ("split", "example_id"),
-            hive_key="dataset",
-        ),
+        NEIGHBOURS,
+        PLANTED,
     )
 }

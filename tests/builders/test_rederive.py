@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,9 @@ from lake.verify import SET_ASIDE, quarantine, verify
 
 FIT = [Partition("margins", "small", "fit", i) for i in range(3)]
 MASKS = Partition("masks", "small", "fit", 1)
+IMAGES = Partition("examples", "digits-60-20", "images", 0)
+FITTED = ("fits", "weights", "predictions")
+FITS, WEIGHTS, PREDICTIONS = (Partition(table, "small", "lasso", 48) for table in FITTED)
 
 
 def reseal(lake: Lake, partition: Partition, change: Callable[[list[dict]], list[dict]]) -> None:
@@ -128,6 +132,50 @@ def test_seeds_that_were_reused_and_rows_that_moved_are_named(built_copy, change
     assert found[partition.path].startswith(what)
 
 
+@pytest.mark.row("B3")
+@pytest.mark.parametrize(
+    ("partition", "change", "what"),
+    [
+        (MASKS, {"alpha": 0.25}, "alpha is not what the study gives its masks"),
+        (MASKS, {"design": "bernoulli"}, "design is not fixed, the study's"),
+        (MASKS, {"alpha": 1.5}, "column alpha holds 1.5, expected 0 to 1"),
+        (MASKS, {"design": "stratified"}, "column design holds 'stratified', expected fixed or bernoulli"),
+        (FIT[0], {"test_margin": None}, "test_margin is not there exactly where the status is ok"),
+        (FIT[0], {"train_margin": None}, "train_margin is not there exactly where the status is ok"),
+        (FIT[0], {"status": "diverged"}, "test_margin is not there exactly where the status is ok"),
+        (FIT[0], {"status": "fine"}, "column status holds 'fine', expected ok or diverged or failed"),
+        (FIT[0], {"test_accuracy": 1.0}, "test accuracies are not the share of positive margins"),
+        (FIT[0], {"test_accuracy": 1.25}, "column test_accuracy holds 1.25, expected 0 to 1"),
+        (IMAGES, {"label": -1}, "column label holds -1, expected 0 to inf"),
+        (IMAGES, {"image_sha256": "0" * 64}, "1 images are not those of their SHA-256 (first: test 0)"),
+        (IMAGES, {"image": {"bytes": b"\x89PNG", "path": None}}, "1 images are not those of their SHA-256 (first: test 0)"),
+        (IMAGES, {"split": "dev"}, "column split holds 'dev', expected test or train"),
+        (FITS, {"mean_margin": 9.0}, "1 test targets have other mean margins than the models (first: 0)"),
+        (FITS, {"target_id": 50}, "rows are not in strictly rising order of fit, split, target_id"),
+        (FITS, {"n_nonzero": 3}, "1 test targets have another number of weights than"),
+        (FITS, {"bias": 9.0}, "of test targets, 4 predictions are not bias plus weights (first: mask 0, target 0)"),
+        (WEIGHTS, {"weight": 9.0}, "predictions are not bias plus weights"),
+        (WEIGHTS, {"target_id": -1}, "column target_id holds -1, expected 0 to inf"),
+        (PREDICTIONS, {"predicted_margin": [0.0]}, "of test targets, predictions are not of 4 masks and 20 targets"),
+    ],
+)
+def test_a_value_that_does_not_follow_is_named(built_copy, partition, change, what):
+    """One value of the first row; told of the file that holds it, or of the one beside it that it is compared with."""
+    reseal(built_copy, partition, lambda rows: [{**rows[0], **change}, *rows[1:]])
+    assert what in " ".join(named(built_copy).values())
+    assert all(path.split("-")[0] == partition.path.split("-")[0] or partition.table in FITTED for path in named(built_copy))
+
+
+@pytest.mark.row("B3")
+def test_an_identity_that_is_not_the_fingerprint_s_is_named(built_copy):
+    facts = built_copy.facts({MASKS: built_copy.present("masks")[MASKS]})[MASKS]
+    rows = built_copy.read(MASKS)
+    (built_copy.root / MASKS.path).unlink()
+    told = replace(facts, identity={**facts.identity, "algorithm": {"name": "other"}})
+    parquet.write(rows, TABLES["masks"], told, built_copy.root / MASKS.path)
+    assert named(built_copy) == {MASKS.path: f"fingerprint {facts.fingerprint} is not that of its identity"}
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_models_of_another_study_are_named_and_the_others_are_not(built_copy, lake, study_of, build_missing, index):
     recipe = {"name": "patchnet", "widths": [4], "epochs": 30, "batch": 10}
@@ -152,7 +200,7 @@ def test_models_that_failed_are_no_reason_to_stop(built_copy):
     results = ("test_accuracy", "train_accuracy", "test_margin", "train_margin")
     for partition in FIT[:2]:
         reseal(built_copy, partition, lambda rows: [{**row, "status": "diverged", **dict.fromkeys(results)} for row in rows])
-    assert named(built_copy) == {}
+    assert {path.split("/")[0] for path in named(built_copy)} == {"fits"}  # which were made of those models
 
 
 def test_a_damaged_file_does_not_hide_a_wrong_one(built_copy):

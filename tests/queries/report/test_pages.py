@@ -193,7 +193,7 @@ def test_a_lake_of_little_gets_plain_lines_and_what_looks_like_a_tag_is_text(tmp
     monkeypatch.setattr("queries.report.engine.CACHE", tmp_path / "cache")
     lake, nasty = Lake(tmp_path / "lake"), "<script>alert(1)</script>"
     add(lake, "examples", [{"example_id": 0}])
-    add(lake, "masks", [{"mask_id": 0, "mask": "1", "design": nasty}])
+    add(lake, "masks", [{"mask_id": 0, "mask": "1"}])
     add(lake, "fits", [{"target_id": 0, "estimator": nasty}])
     out = build(lake.root, tmp_path / "site", "toy", offline=True).out
     page = Page((out / "examples" / "train-0.html").read_text()).text
