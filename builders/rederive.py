@@ -87,6 +87,9 @@ def _check_rows(
     except (KeyError, UsageError) as error:
         yield Problem(partition.path, f"its identity is that of no study ({error})", SET_ASIDE)
         return
+    if what := _unusable(lake, partition):
+        yield Problem(partition.path, what, SET_ASIDE)
+        return
     if partition.table == "margins" and not odd and (what := _wrong_outcomes(lake, partition, study)):
         yield Problem(partition.path, what, SET_ASIDE)
     if partition.table == "fits":
@@ -99,6 +102,17 @@ def _check_rows(
         yield from _check_seeds(lake, partition, study)
 
 
+def _unusable(lake: Lake, partition: Partition) -> str:
+    """Why masks or models cannot be compared with anything; empty when they can."""
+    if partition.table not in ("masks", "margins"):
+        return ""
+    rows = lake.read(partition, ["mask" if partition.table == "masks" else "model_id"])
+    if not len(rows):
+        return "it has no rows"
+    lengths = set(map(len, rows["mask"].to_pylist())) if partition.table == "masks" else {1}
+    return f"masks are of {len(lengths)} lengths" if len(lengths) > 1 else "masks are empty" if lengths == {0} else ""
+
+
 def study_of(partition: Partition, facts: Facts) -> Study:
     """The study that a footer's identity describes, as far as masks and seeds go."""
     kept = ("alpha", "design", "margin", "seed", "pool", "heldout_masks", "heldout_repeats", "partition_models")
@@ -108,13 +122,10 @@ def study_of(partition: Partition, facts: Facts) -> Study:
 
 def _check_masks(lake: Lake, partition: Partition, study: Study, n_train: int | None) -> Iterator[Problem]:
     rows = lake.read(partition)
-    ids, widths = rows["mask_id"].to_numpy(), {len(mask) for mask in rows["mask"].to_pylist()}
+    ids, width = rows["mask_id"].to_numpy(), len(rows["mask"][0].as_py())
     if not np.array_equal(ids, masks.mask_ids(study, partition.role, partition.index)):
         yield Problem(partition.path, "mask ids are not those of this partition", SET_ASIDE)
-    elif len(widths) > 1:
-        yield Problem(partition.path, f"masks are of {len(widths)} lengths", SET_ASIDE)
     else:
-        width = widths.pop()
         sizes = [n_train] if n_train else range(8 * width, 8 * width - 8, -1)
         wrong = min((_wrong(study, partition.role, ids, masks.packed_bits(rows), n) for n in sizes), key=len)
         if len(wrong):

@@ -168,8 +168,9 @@ def naming_damage() -> Iterator[None]:
     try:
         with naming_lack():
             yield
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        raise CorruptError(f"{str(error).splitlines()[0]}. Run `make verify` to find every damaged file") from error
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.DataError) as error:
+        deep = " DEEP=1" if isinstance(error, duckdb.DataError) else ""  # bytes that are whole hold values that cannot be
+        raise CorruptError(f"{str(error).splitlines()[0]}. Run `make verify{deep}` to find every damaged file") from error
 
 
 def lock(connection: duckdb.DuckDBPyConnection, files: set[str]) -> None:
@@ -193,7 +194,12 @@ def write_catalog(root: str | Path) -> Path:
             folders = {name: _literal(lake.files.url(name)) for name in TABLES if lake.present(name)}
             patterns = {name: [f"{folders[name]}/*/*.parquet"] if name in folders else [] for name in TABLES}
             create_views(connection, patterns)
-        os.replace(staged, final)
+        try:
+            os.replace(staged, final)
+        except IsADirectoryError as error:
+            raise LakeError(
+                f"{final} is a folder: move it away, then run the same again; the tables are as they were"
+            ) from error
     return final
 
 

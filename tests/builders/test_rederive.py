@@ -95,10 +95,11 @@ def test_masks_without_margins_are_clean(built_copy):
         ),
         (lambda rows: [row | {"mask": row["mask"] + b"\0"} for row in rows], "16 masks are not those of their ids (first: 16)"),
         (lambda rows: [rows[0] | {"mask": rows[0]["mask"] + b"\0"}, *rows[1:]], "masks are of 2 lengths"),
+        (lambda rows: [row | {"mask": b""} for row in rows], "masks are empty"),
         (lambda rows: shifted(rows, "mask_id", 1), "mask ids are not those of this partition"),
         (lambda rows: rows[:-1], "mask ids are not those of this partition"),
     ],
-    ids=["swapped", "bit", "padding", "longer", "ragged", "shifted", "short"],
+    ids=["swapped", "bit", "padding", "longer", "ragged", "empty", "shifted", "short"],
 )
 def test_masks_that_are_not_those_of_their_ids_are_named(built_copy, change, what):
     reseal(built_copy, MASKS, change)
@@ -136,6 +137,8 @@ def test_seeds_that_were_reused_and_rows_that_moved_are_named(built_copy, change
 @pytest.mark.parametrize(
     ("partition", "change", "what"),
     [
+        (MASKS, None, "it has no rows"),
+        (FIT[0], None, "it has no rows"),
         (MASKS, {"alpha": 0.25}, "alpha is not what the study gives its masks"),
         (MASKS, {"design": "bernoulli"}, "design is not fixed, the study's"),
         (MASKS, {"alpha": 1.5}, "column alpha holds 1.5, expected 0 to 1"),
@@ -160,8 +163,8 @@ def test_seeds_that_were_reused_and_rows_that_moved_are_named(built_copy, change
     ],
 )
 def test_a_value_that_does_not_follow_is_named(built_copy, partition, change, what):
-    """One value of the first row; told of the file that holds it, or of the one beside it that it is compared with."""
-    reseal(built_copy, partition, lambda rows: [{**rows[0], **change}, *rows[1:]])
+    """One value of the first row, or all rows gone; told of the file that holds it, or of the one beside it that it is compared with."""
+    reseal(built_copy, partition, lambda rows: [] if change is None else [{**rows[0], **change}, *rows[1:]])
     assert what in " ".join(named(built_copy).values())
     assert all(path.split("-")[0] == partition.path.split("-")[0] or partition.table in FITTED for path in named(built_copy))
 

@@ -103,6 +103,15 @@ def test_the_catalog_file_is_written_again_and_leaves_nothing_beside_it(sample_c
         assert shell.sql("from masks").fetchall() == []
 
 
+def test_a_folder_in_the_place_of_the_catalog_file_is_told_and_left(sample_copy):
+    (sample_copy.root / CATALOG / "mine").mkdir(parents=True)
+    with pytest.raises(LakeError, match=f"{CATALOG} is a folder: move it away") as error:
+        write_catalog(sample_copy.root)
+    assert "\n" not in str(error.value)
+    assert (sample_copy.root / CATALOG / "mine").is_dir()
+    assert list((sample_copy.root / ".staging").iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1torn", b"<html>"], ids=repr)
 def test_a_damaged_file_is_named_by_every_way_in(sample_copy, content):
     (sample_copy.root / MASKS.path).write_bytes(content)
