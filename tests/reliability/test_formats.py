@@ -23,9 +23,12 @@ def kept(request, tmp_path):
     return lake, json.loads((request.param / "contents.json").read_text())
 
 
-def test_there_is_a_lake_of_every_format():
-    assert [folder.name for folder in KEPT] == [f"format-{n}" for n in range(1, FORMAT + 1)]
-    assert sum(path.stat().st_size for folder in KEPT for path in folder.rglob("*") if path.is_file()) < 200_000 * FORMAT
+def test_there_is_a_lake_of_every_format_and_of_every_table():
+    assert {folder.name.split("-")[1] for folder in KEPT} == {str(n) for n in range(1, FORMAT + 1)}
+    newest = json.loads((KEPT[-1] / "contents.json").read_text())
+    assert newest["format"] == FORMAT
+    assert {path.split("/")[0] for path in newest["contents"]} == set(TABLES)
+    assert sum(path.stat().st_size for folder in KEPT for path in folder.rglob("*") if path.is_file()) < 300_000 * len(KEPT)
 
 
 @pytest.mark.row("B4")
