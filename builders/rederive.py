@@ -54,11 +54,11 @@ def _check_models(lake: Lake, facts: dict[Partition, Facts]) -> tuple[int | None
     widths = {p: _widths(lake, p) for p in facts if p.table == "margins"}
     usual = Counter(width for found in widths.values() for width in found.elements()).most_common(1)
     n_train = usual[0][0][1] if usual else None
-    odd = {p for p, found in widths.items() if len(usual) and found.keys() - {usual[0][0]}}
+    odd = {p for p, found in widths.items() if any(key != usual[0][0] or 0 in key for key in found)}
 
     def problems() -> Iterator[Problem]:
         for partition in sorted(odd, key=lambda p: p.path):
-            yield Problem(partition.path, "its margins are not of as many examples as the other models'", SET_ASIDE)
+            yield Problem(partition.path, "its margins are not of as many examples as the other models', or of none", SET_ASIDE)
         for partition, found in facts.items():
             if partition.table == "examples":
                 yield from rederive_examples.check(lake, partition)

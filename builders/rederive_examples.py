@@ -4,9 +4,9 @@ import hashlib
 import io
 from collections.abc import Iterator
 
-import numpy as np
 from PIL import Image
 
+from builders.datasets.images import UNREADABLE, pixels
 from lake.partition import Partition
 from lake.store import Lake
 from lake.verify import SET_ASIDE, Problem
@@ -31,6 +31,7 @@ def _seen(png: bytes | None) -> tuple[str, str]:
     """SHA-256 (hex) of the pixels and Pillow's mode; both empty for what is no image."""
     try:
         with Image.open(io.BytesIO(png or b""), formats=["PNG"]) as image:
-            return hashlib.sha256(np.asarray(image).tobytes()).hexdigest(), image.mode
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow's words for a broken or hostile file
+            mode = image.mode
+            return hashlib.sha256(pixels(image, None).tobytes()).hexdigest(), mode
+    except UNREADABLE:
         return "", ""

@@ -13,7 +13,7 @@ import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lake.files import Stat
 from lake.fingerprint import fingerprint
@@ -22,11 +22,16 @@ from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 CACHE = "showcase.json"
 EDGE, GAP, FRAME = 64, 6, 3
 """Pixels: side of an image in the picture, between two, and of the frame of one of another class."""
 HELPERS, CLASSES = 6, 10
 """Training images beside each test image, and test images, each of another class."""
+LARGEST = 50_000_000
+"""Pixels of an image that is unpacked to be made small."""
 MOST_PAIRS = 2_000_000
 """Pairs of held-out mask and target that are judged for a card; beyond, the query is named instead."""
 
@@ -154,11 +159,24 @@ def _picture(found: list[tuple[str, int, bytes, int, bytes]]) -> tuple[str, byte
             at = GAP + step * x + 2 * GAP * (x > 0), GAP + step * y
             if framed:
                 whole.paste("#d02020", (at[0] - FRAME, at[1] - FRAME, at[0] + EDGE + FRAME, at[1] + EDGE + FRAME))
-            with Image.open(io.BytesIO(data)) as image:
-                whole.paste(image.convert("RGB").resize((EDGE, EDGE), Image.Resampling.NEAREST), at)
+            if tile := _tile(data):
+                whole.paste(tile, at)
     packed = io.BytesIO()
     whole.save(packed, "PNG")
     return hashlib.sha256(whole.tobytes()).hexdigest()[:12], packed.getvalue()
+
+
+def _tile(data: bytes) -> "Image.Image | None":
+    """A small picture of an image; None for bytes that are none, or of more pixels than a tile is made of."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.width * image.height > LARGEST:
+                return None
+            return image.convert("RGB").resize((EDGE, EDGE), Image.Resampling.NEAREST)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # the deep check names it
+        return None
 
 
 def _number(value: float | None) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from builders.datasets.images import Labelled, assemble, pixels
+from builders.datasets.images import UNREADABLE, Labelled, assemble, pixels
 from builders.training.interface import Data
 from lake.errors import LakeError, UsageError
 
@@ -99,6 +99,6 @@ def _labelled(files: list[Path], image: str, label: str, side: int | None, sourc
             for batch in pq.ParquetFile(path).iter_batches(1_000, columns=[image, label]):
                 labels += batch.column(label).to_pylist()
                 images += [pixels(Image.open(io.BytesIO(b.as_py())), side) for b in batch.column(image).field("bytes")]
-        except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        except (*UNREADABLE, pa.ArrowException) as error:
             raise UsageError(f"dataset {source}: {path.name} cannot be read ({' '.join(str(error).split())})") from error
     return images, labels

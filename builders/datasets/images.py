@@ -17,8 +17,20 @@ Labelled = tuple[list[NDArray[np.uint8]], list[int]]
 """Pixels of each image [height, width, channels], and labels."""
 
 
+LARGEST = 50_000_000
+"""Pixels of an image: more than photographs have, and no more than 150 MB when it is unpacked."""
+
+UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, KeyError, Image.DecompressionBombError)
+"""What Pillow, and `pixels`, raise for a file that is no image, a broken one, or one that is too large."""
+
+
 def pixels(image: Image.Image, side: int | None) -> NDArray[np.uint8]:
-    """An image as uint8 [height, width, 1 or 3], cropped and resized to `side` x `side` when that is given."""
+    """An image as uint8 [height, width, 1 or 3], cropped and resized to `side` x `side` when that is given.
+
+    ValueError, before it is unpacked, for one of more than LARGEST pixels.
+    """
+    if image.width * image.height > LARGEST:
+        raise ValueError(f"an image of {image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
     plain = image.convert("L" if image.mode in ("1", "L") else "RGB")
     if side is not None:
         plain = ImageOps.fit(plain, (side, side), method=Image.Resampling.BOX)

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from builders.datasets.cache import folder
-from builders.datasets.images import Labelled, assemble, pixels
+from builders.datasets.images import UNREADABLE, Labelled, assemble, pixels
 from builders.training.interface import Data
 from lake.errors import LakeError, UsageError
 
@@ -59,16 +59,20 @@ def _open(make: Any, root: str, arguments: dict[str, object]) -> Any:
 
 
 def _read(train: Any, test: Any, source: str, side: int | None) -> Data:
-    ours, theirs = _labelled(train, side), _labelled(test, side)
+    ours, theirs = (_labelled(each, side, f"{source}, {name} split") for each, name in ((train, "train"), (test, "test")))
     n_classes = 1 + max(ours[1] + theirs[1], default=0)
     names = [str(c) for c in getattr(train, "classes", [])]
     return assemble(ours, theirs, names if len(names) >= n_classes else [str(i) for i in range(n_classes)], source)
 
 
-def _labelled(split: Any, side: int | None) -> Labelled:
+def _labelled(split: Any, side: int | None, where: str) -> Labelled:
     images, labels = [], []
     for i in range(len(split)):
-        image, label = split[i]
-        images.append(pixels(image, side))
+        try:
+            image, label = split[i]
+            images.append(pixels(image, side))
+        except UNREADABLE as error:
+            named = split.samples[i][0] if hasattr(split, "samples") else f"image {i}"
+            raise UsageError(f"dataset {where}: {named} cannot be read ({' '.join(str(error).split())[:200]})") from error
         labels.append(int(label))
     return images, labels

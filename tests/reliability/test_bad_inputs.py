@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from world import audit, build, frozen, masks, small, stored
 
-from builders import study
 from lake.catalog import connect
 from lake.errors import CorruptError, LakeError
 from lake.fingerprint import fingerprint
@@ -83,19 +82,6 @@ def test_every_flipped_bit_is_found_and_readers_alone_miss_many(lake, tally):
             continue
     tally(bad_tried=500, refused=500)
     assert missed > 100  # the control
-
-
-@pytest.mark.slow
-@pytest.mark.row("B2")
-@pytest.mark.parametrize("table", sorted(TABLES.keys() - {"scores", "planted"}))
-def test_every_flipped_bit_of_every_table_is_found(tmp_path_factory, tmp_path, table, tally):
-    whole = Lake(tmp_path_factory.getbasetemp() / "flipped")
-    build(whole, study.load("tiny"))
-    lake, partition = Lake(tmp_path / "lake"), max(whole.present(table), key=lambda p: whole.present(table)[p].size)
-    lake.publish(partition, whole.read(partition), whole.facts({partition: whole.present(table)[partition]})[partition])
-    for _ in flips(lake.root / partition.path):
-        assert [p.path for p in verify(lake)] == [partition.path]
-        tally(bad_tried=1, refused=1)
 
 
 class _Canary:

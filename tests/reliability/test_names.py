@@ -200,6 +200,22 @@ def test_a_cache_of_two_thousand_mutations_is_made_anew(lake, tally):
     assert _every_cache(lake, 2_000, tally) > 4_000
 
 
+@pytest.mark.row("B5")
+@pytest.mark.parametrize("size", [2**40, pytest.param(100_000_000, marks=pytest.mark.slow)])
+def test_a_cache_of_any_size_is_made_anew(lake, tally, size):
+    """Of a terabyte, which takes no room on the disk as nothing was written to it, and of 100 MB."""
+    lake.publish(*masks(0))
+    expected = lake.facts(lake.present("masks"))
+    file = lake.root / ".lake" / "footers"
+    for text in (b"", b"[" * 1_000, resealed(b'{"a": [')):
+        file.write_bytes(text)
+        with file.open("r+b") as grown:
+            grown.truncate(size)
+        assert Lake(lake.root).facts(lake.present("masks")) == expected
+        assert file.stat().st_size < 10_000
+        tally(bad_tried=1, refused=1)
+
+
 @pytest.mark.row("B5", control=True)
 def test_a_lie_with_a_right_checksum_is_believed_for_speed_and_by_nobody_who_checks(lake):
     lake.publish(*masks(0))

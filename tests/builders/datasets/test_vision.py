@@ -1,5 +1,9 @@
 """torchvision's datasets and folders of images: read as torchvision reads them, refusals in one line."""
 
+import resource
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torchvision.datasets
@@ -12,6 +16,17 @@ from lake.errors import LakeError, UsageError
 
 def load(source: str, **options: object):
     return datasets.load.__wrapped__(Dataset(source=source, **options))
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of one bit a pixel, all the same: 9,000 x 9,000 take 10 kB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes((1 + -(-side // 8)) * min(side, 9_000)))
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.fixture
@@ -52,6 +67,36 @@ def test_a_folder_of_other_shape_is_refused_in_one_line(photos, tmp_path):
     with pytest.raises(UsageError, match=r"needed are images in train/CLASS/ and test/CLASS/ .*No such file") as error:
         load(f"folder:{tmp_path / 'nothing'}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.row("B13")
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<html>", "cannot identify image file"),
+        (b"", "cannot identify image file"),
+        (bomb(9_000), "an image of 9,000 x 9,000 pixels, more than 50,000,000"),
+        (bomb(30_000), "could be decompression bomb DOS attack"),
+    ],
+    ids=["page", "empty", "large", "bomb"],
+)
+@pytest.mark.parametrize("side", [None, 4])
+def test_a_file_that_is_no_image_or_opens_to_too_much_is_named_and_not_unpacked(photos, content, what, side, tally):
+    (photos / "train" / "right" / "2.png").write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError, match=rf"train split: .*right/2\.png cannot be read \(.*{what}") as error:
+        load(f"folder:{photos}", side=side)
+    assert "\n" not in str(error.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+    tally(bad_tried=1, refused=1)
+
+
+@pytest.mark.row("B13", control=True)
+def test_an_image_of_few_bytes_is_unpacked_by_who_does_not_look(tmp_path):
+    (tmp_path / "0.png").write_bytes(bomb(9_000))
+    assert (tmp_path / "0.png").stat().st_size < 20_000
+    with Image.open(tmp_path / "0.png") as image:
+        assert np.asarray(image).nbytes == 81_000_000
 
 
 @pytest.mark.parametrize("picks", ["train", "split"])
