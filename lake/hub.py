@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from huggingface_hub import CommitOperationAdd, HfApi, HfFileSystem, get_token, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.hf_file_system import HfFileSystemFile
 
 from lake.bounded import at_most, bound_answers
@@ -172,6 +172,8 @@ class Hub:
 
     def _meaning(self, error: BaseException, pause: float) -> Exception | None:
         """What an exception of the client stands for; None for a bug or a trouble of this machine."""
+        if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
+            return self._judged(error.__cause__, pause)  # a download: why the Hub gives nothing
         if isinstance(error, HfHubHTTPError):
             return self._judged(error, pause)
         if isinstance(error, HFValidationError):

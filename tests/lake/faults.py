@@ -46,7 +46,7 @@ def publish(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> b
 def write_straight(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> bool:
     """The first control: write under the final name."""
     (lake.root / partition.path).parent.mkdir(parents=True, exist_ok=True)
-    rows = pa.concat_tables([rows] * 12)  # so large that most of a writer's time goes into writing
+    rows = pa.concat_tables([rows] * 24)  # so large that most of a writer's time goes into writing
     pq.write_table(rows, lake.root / partition.path, compression="none", row_group_size=12)
     return True
 

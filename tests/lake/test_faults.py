@@ -61,7 +61,7 @@ def test_killed_writers_that_write_straight_leave_torn_files(lake):
             pq.read_metadata(lake.root / path)
         except pa.ArrowException:
             torn += 1
-    assert torn >= KILLS // 5  # of 20
+    assert torn > KILLS // 4  # of half as many kills
 
 
 @pytest.fixture

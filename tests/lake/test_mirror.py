@@ -366,6 +366,26 @@ def test_4700_files_go_up_in_60_commits(server, repo, hub_of, tmp_path, monkeypa
     assert max(sizes) < 100
 
 
+@pytest.mark.slow
+@pytest.mark.limit(900)
+@pytest.mark.row("R13")
+@pytest.mark.case(41)
+def test_4700_partitions_reach_a_hub_that_counts_commits(server, session, repo, monkeypatch, tally):
+    """Nothing is left out of the push: real partitions, their seals, the uploads, the card."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nothing is cut off here
+    a, b = session("a"), session("b")
+    for index in range(4_700):
+        a.put(index)
+    server.page = 1000
+    assert code(a.push()) == 0
+    assert len(there(repo)) == 4_700
+    assert len(repo.messages) - 1 <= 60  # the card among them, the first commit not
+    assert code(b.pull()) == 0
+    assert len(b.lake.present("masks")) == 4_700
+    assert verify(b.lake) == []
+    tally(acknowledged=4_700)
+
+
 @pytest.mark.row("R13", control=True)
 def test_what_the_hub_does_not_take_is_refused_before_a_byte_is_sent():
     many = [f"masks/study=half/fit-{i:05d}.parquet" for i in range(pushing.FOLDER)]
@@ -417,6 +437,64 @@ def test_push_outlives_each_bad_answer(session, server, repo, method, pattern, h
     assert code(a.push()) == 0
     assert there(repo) == {PATH: a.sha()}
     assert repo.messages[1:] == ["Add 1 partition(s): masks", "Describe the tables and studies"]
+
+
+HEALING = (408, 429, 500, 502, 503, 504)
+READS = ("/revision/", "/tree/", "/resolve/")
+
+
+@pytest.mark.parametrize("pattern", READS)
+@pytest.mark.row("R12")
+def test_pull_outlives_each_bad_answer_that_heals(session, server, pattern, tally):
+    a = session("a")
+    a.put(0)
+    a.push()
+    for status in HEALING:
+        for times in (1, 3):
+            b = session(f"b-{status}-{times}")
+            server.fail("GET" if pattern != "/resolve/" else "HEAD", pattern, status, times=times)
+            assert code(b.pull()) == 0
+            assert b.sha() == a.sha()
+            tally(faults_injected=times, survived=times)
+
+
+@pytest.mark.parametrize("pattern", READS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.row("R12")
+def test_a_pull_that_is_refused_stops_at_once_and_says_so(session, server, status, pattern, tally):
+    a, b = session("a"), session("b")
+    a.put(0)
+    a.push()
+    server.fail("GET" if pattern != "/resolve/" else "HEAD", pattern, status, times=100)
+    with pytest.raises(LakeError) as raised:
+        b.pull().finish()
+    assert "\n" not in str(raised.value)
+    assert sum(b.hub.pauses) < 60
+    assert b.lake.present("masks") == {}
+    tally(faults_injected=1, survived=1, named=1)
+
+
+@pytest.mark.parametrize("status", HEALING)
+@pytest.mark.row("R12")
+def test_answers_that_never_heal_end_a_push_and_a_pull_that_says_so(session, server, repo, status, tally):
+    a, b = session("a"), session("b")
+    a.put(0)
+    a.push()
+    for method, pattern in (("GET", "/tree/"), ("HEAD", "/resolve/")):
+        server.fail(method, pattern, status, times=1000)
+        with pytest.raises(LakeError) as raised:
+            b.pull().finish()
+        assert "\n" not in str(raised.value)
+        server.faults.clear()
+    a.put(1)
+    server.fail("POST", "/commit/", status, times=1000)
+    with pytest.raises(IncompleteError):
+        a.push().finish()
+    server.faults.clear()
+    assert a.push().moved
+    assert b.pull().moved
+    assert len(there(repo)) == 2
+    tally(faults_injected=3, survived=3, named=3)
 
 
 @pytest.mark.parametrize("at", [0, 1, 100, 1000, 3000])

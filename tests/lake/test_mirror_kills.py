@@ -54,7 +54,8 @@ def filled(lake, rows_of, facts_of):
         ("POST", "/commit/"),  # the commit is made all the same
     ],
 )
-def test_a_killed_push_is_finished_by_the_next(server, command, filled, at):
+@pytest.mark.row("R1")
+def test_a_killed_push_is_finished_by_the_next(server, command, filled, at, tally):
     repo = server.repos["tester/lake"]
     assert command("push", "tester/lake", "--lake", filled.root, at=at) == -signal.SIGKILL
     assert len(repo.messages) == (2 if "/commit/" in at[1] else 1)
@@ -64,6 +65,7 @@ def test_a_killed_push_is_finished_by_the_next(server, command, filled, at):
     commits = len(repo.messages)
     assert command("push", "tester/lake", "--lake", filled.root) == 0
     assert len(repo.messages) == commits
+    tally(kills=1, acknowledged=N)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,8 @@ def test_a_killed_push_is_finished_by_the_next(server, command, filled, at):
         pytest.param(("GET", "/_lfs/"), marks=slow),
     ],
 )
-def test_a_killed_pull_is_finished_by_the_next(server, command, filled, tmp_path, at):
+@pytest.mark.row("R1")
+def test_a_killed_pull_is_finished_by_the_next(server, command, filled, tmp_path, at, tally):
     assert command("push", "tester/lake", "--lake", filled.root) == 0
     target = Lake(tmp_path / "target")
     assert command("pull", "tester/lake", "--lake", target.root, at=at) == -signal.SIGKILL
@@ -83,3 +86,4 @@ def test_a_killed_pull_is_finished_by_the_next(server, command, filled, tmp_path
     assert command("pull", "tester/lake", "--lake", target.root) == 0
     assert {p: filled.files.sha256(p) for p in filled.files.list()} == {p: target.files.sha256(p) for p in target.files.list()}
     assert not (target.root / ".lake" / "stage").exists()
+    tally(kills=1, acknowledged=N)
