@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lake.catalog import write_catalog
 from lake.errors import ConflictError
 from lake.fingerprint import fingerprint
 from lake.parquet import Facts
@@ -41,6 +42,13 @@ def masks(index: int, alpha: float = 0.5) -> tuple[Partition, pa.Table, Facts]:
 def publish(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> bool:
     """The way of the lake; whether this call put the file there."""
     return lake.publish(partition, rows, facts).new
+
+
+def publish_and_catalog(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> bool:
+    """The way of the lake, and then its catalog file anew."""
+    new = publish(lake, partition, rows, facts)
+    write_catalog(lake.root)
+    return new
 
 
 def write_straight(lake: Lake, partition: Partition, rows: pa.Table, facts: Facts) -> bool:

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake.catalog import CATALOG
 from lake.partition import Partition
 from lake.store import Lake
 from lake.verify import verify
@@ -49,6 +51,20 @@ def test_killed_writers_lose_nothing_and_leave_nothing_torn(lake, tally):
         assert len(list((lake.root / ".staging").iterdir())) == 2  # the file at work and its lock
     assert list((lake.root / ".staging").iterdir()) == []
     assert verify(lake) == []
+
+
+@pytest.mark.slow
+@pytest.mark.row("R1")
+def test_a_catalog_whose_writer_is_killed_opens_and_sees_everything(lake, tally):
+    lines = run("kill", lake.root, 10, 1, "publish_and_catalog")
+    acknowledged = {int(i) for line in lines for i in line.split()}
+    tally(kills=10, acknowledged=len(acknowledged))
+    assert len(acknowledged) > 80
+    with duckdb.connect(lake.root / CATALOG, read_only=True) as shell:
+        assert {i for (i,) in shell.sql("select index from partitions").fetchall()} >= acknowledged
+    assert lake.files.sweep() > 0
+    assert list((lake.root / ".staging").iterdir()) == []
+    assert verify(lake, deep=True) == []
 
 
 @pytest.mark.row("R1", control=True)
