@@ -299,18 +299,18 @@ def test_two_processes_at_once_end_with_one_lake(own, tmp_path, study_file, stud
 
 
 @pytest.mark.row("R6")
-def test_ctrl_c_at_any_moment_loses_nothing(own, tmp_path, study_file, study_of, contents, build_missing):
+def test_a_stop_at_any_moment_loses_nothing(own, tmp_path, study_file, study_of, contents, build_missing):
     fields = {"algorithm": {"name": f"{own(OWN)}:prepare"}, "models": 96, "estimators": ["difference"], "curve": []}
     clean, lake = Lake(tmp_path / "clean"), Lake(tmp_path / "lake")
     build_missing(clean, study_of(**fields))
     Path("slow").touch()
-    for n_margins, workers, late in ((1, 1, 0.0), (3, 2, 0.1)):
+    for n_margins, workers, late, number in ((1, 1, 0.0, signal.SIGTERM), (3, 2, 0.1, signal.SIGINT)):
         process = start(study_file(**fields), lake, workers)
         wait_for(lake, n_margins, process)
         time.sleep(late)
-        os.killpg(process.pid, signal.SIGINT)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)  # a terminal tells the whole group
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
+        assert process.returncode == 128 + number, err
         assert "stopped: every published partition is safe; the same command goes on from here" in err
         assert "Traceback" not in err
         assert n_margins <= len(lake.present("margins")) < 7

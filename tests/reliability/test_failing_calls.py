@@ -1,18 +1,29 @@
 """R3: the Nth call on the disk fails, for every N until the work passes: a clean error or success, and the next try succeeds."""
 
 import errno
+import itertools
 import os
 import sys
+from collections.abc import Callable
 
 import pytest
+from fakehub import FakeHub
+from fakehub_repo import Repo
+from huggingface_hub import HfApi
 from shim import watched
-from world import audit, content, masks
+from world import audit, build, content, masks, small, stored
 
+from builders import loop
 from lake.__main__ import app
 from lake.catalog import write_catalog
 from lake.cli import run
 from lake.content import content_hash
 from lake.errors import LakeError
+from lake.hub import Hub
+from lake.migrate import migrate
+from lake.mirror import Request
+from lake.pull import pull
+from lake.push import push
 from lake.store import Lake
 from lake.verify import verify
 
@@ -45,12 +56,12 @@ def fails_at(nth: int, code: int):
     return before, seen
 
 
-def attempt(lake: Lake, what: str, nth: int, code: int) -> tuple[str, int]:
+def attempt(lake: Lake, work: Callable[[Lake], object], nth: int, code: int) -> tuple[str, int]:
     """How the work ended (`done`, `named` or the name of another error) when call `nth` failed, and how many calls it made."""
     before, seen = fails_at(nth, code)
     try:
         with watched(lake.root, before):
-            WORK[what](lake)
+            work(lake)
     except LakeError:
         return "named", len(seen)
     except OSError as error:  # the command line tells it in one line when it says of which file
@@ -81,7 +92,7 @@ def _every_call(folder, tally, monkeypatch, what, code_of) -> int:
         nth += 1
         lake = Lake(folder / f"lake{nth}")
         lake.publish(*masks(0))
-        ended, made = attempt(lake, what, nth, code_of(nth))
+        ended, made = attempt(lake, WORK[what], nth, code_of(nth))
         unnamed += [f"call {nth}: {ended}"] if ended not in ("done", "named") else []
         lake.publish(*masks(0))
         WORK[what](lake)
@@ -94,6 +105,68 @@ def _every_call(folder, tally, monkeypatch, what, code_of) -> int:
     tally(unnamed=len(unnamed))
     assert unnamed == []
     return nth
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """What a command does to the lake of a folder, by name: it is watched there, and sees the same world each time."""
+    old, server = Lake(tmp_path / "old"), FakeHub()
+    for index in range(3):
+        old.publish(*masks(index))
+
+    def hub(repo: str) -> Hub:
+        return Hub(repo, api=HfApi(endpoint=server.url, token="hf_secretsecret"), pause=lambda seconds: None)
+
+    def pushed(lake: Lake) -> None:
+        migrate(old, lake)
+        server.repos.setdefault(f"tester/{lake.root.name}", Repo())
+        push(lake, hub(f"tester/{lake.root.name}"), Request(), lambda line: None).finish()
+
+    with server:
+        server.repos["tester/old"] = Repo()
+        push(old, hub("tester/old"), Request(), lambda line: None).finish()
+        yield {
+            "build": lambda lake: loop.check(build(lake, small())),
+            "pull": lambda lake: pull(lake, hub("tester/old"), Request(), lambda line: None).finish(),
+            "push": pushed,
+            "migrate": lambda lake: migrate(old, lake),
+        }
+
+
+@pytest.mark.parametrize(
+    ("what", "stride", "fewest"),
+    [
+        ("migrate", 11, 4),
+        ("pull", 19, 4),
+        pytest.param("migrate", 1, 40, marks=pytest.mark.slow),
+        pytest.param("pull", 1, 80, marks=pytest.mark.slow),
+        pytest.param("push", 1, 60, marks=pytest.mark.slow),
+        pytest.param("build", 11, 40, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.row("R3")
+def test_whichever_call_of_a_command_fails_the_same_command_ends_it(
+    tmp_path, tally, monkeypatch, commands, what, stride, fewest
+):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    work, whole = commands[what], Lake(tmp_path / "whole")
+    work(whole)
+    unnamed, tried = [], 0
+    for nth in itertools.count(1, stride):
+        lake = Lake(tmp_path / f"lake{nth}")
+        lake.root.mkdir()
+        ended, made = attempt(lake, work, nth, CODES[nth % len(CODES)])
+        unnamed += [f"call {nth}: {ended}"] if ended not in ("done", "named") else []
+        work(lake)
+        assert stored(lake) == stored(whole)
+        assert audit(lake) == []
+        if made < nth:
+            break
+        tally(faults_injected=1, survived=1, named=ended == "named")
+        tried += 1
+    tally(unnamed=len(unnamed))
+    assert unnamed == []
+    assert tried >= fewest
 
 
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)

@@ -96,6 +96,22 @@ PLACES = {
 
 
 @pytest.mark.row("R19")
+@pytest.mark.parametrize(
+    "name", ["a" * 200, "\u00e9t\u00e9 o'b [1] %2F", 'quo"te;--', "*?", "-rf", "new\nline"], ids=lambda name: ascii(name)[:20]
+)
+def test_a_lake_in_a_folder_of_any_name_is_filled_asked_and_checked(tmp_path, name, tally):
+    lake = Lake(tmp_path / name / "lake")
+    for index in (0, 1):
+        lake.publish(*masks(index))
+    assert connect(lake.root).execute("select count(*) from masks").fetchone() == (6,)
+    if not set(name) & set("*?"):  # a catalog file holds patterns, and says so
+        with duckdb.connect(write_catalog(lake.root), read_only=True) as shell:
+            assert shell.execute("select count(*) from masks").fetchone() == (6,)
+    assert verify(lake, deep=True) == []
+    tally(acknowledged=2)
+
+
+@pytest.mark.row("R19")
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_lake_is_built_asked_and_checked_anywhere(tmp_path, place, tally):

@@ -258,3 +258,32 @@ def test_what_fuses_is_tried_once(recipes, data):
     setting = trainer.prepared(resnet9.experiment(recipes["resnet9"], 3, 2), recipes["resnet9"], data)
     assert trainer._fuses(setting)
     assert Algorithm.model_validate({"name": "resnet9"}).options.width == 64
+
+
+@pytest.mark.row("R16")
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+@pytest.mark.parametrize("epoch", [0, 1, 2], ids=["first", "middle", "last"])
+def test_weights_that_overflow_in_any_epoch_spoil_one_of_the_fused_models(recipes, data, group_of, monkeypatch, epoch, value):
+    """One of four models in one step; it is tried again alone, and the others keep every bit."""
+    train, group = prepare("small-cnn", recipes["small-cnn"], data, Plan(fused=4)), group_of(4)
+    whole, calm, _ = margins.train_group(train, group, data)
+    load, step, tried = lane.Lane.load, lane.Lane._step, []
+
+    def loaded(self, part):
+        self.bad = torch.tensor(part.order_ids == group.order_ids[2])
+        tried.append(bool(self.bad.any()))
+        load(self, part)
+
+    def stepped(self):
+        step(self)
+        if self.steps - self.left == 1 + epoch * self.steps // 3:
+            with torch.no_grad():
+                self.models.weights[self.bad[self.models.owner]] = value
+
+    monkeypatch.setattr(lane.Lane, "load", loaded)
+    monkeypatch.setattr(lane.Lane, "_step", stepped)
+    found, status, reason = margins.train_group(train, group, data)
+    assert (calm.tolist(), status.tolist(), reason) == (["ok"] * 4, ["ok", "ok", "diverged", "ok"], "")
+    assert np.array_equal(found.test[[0, 1, 3]], whole.test[[0, 1, 3]])
+    assert not np.isfinite(found.test[2]).all()
+    assert tried == [True] * (1 + margins.RETRIES)
