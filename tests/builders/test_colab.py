@@ -42,6 +42,16 @@ def session(tmp_path_factory):
         yield notebook, folder, hub
 
 
+def test_a_notebook_asks_a_lake(sample, monkeypatch):
+    """In a real kernel, which draws progress bars and tables in its own way."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    asked = f"from lake import connect\nconnect({str(sample.root)!r}).sql('select role, count(*) as n from masks group by role order by role')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(asked)])
+    nbclient.NotebookClient(notebook, timeout=60).execute()
+    [output] = notebook.cells[0].outputs
+    assert "heldout" in output["data"]["text/plain"]
+
+
 def outputs(notebook, title: str) -> list[dict]:
     return next(cell for cell in notebook.cells if title in cell.source).outputs
 
