@@ -120,7 +120,11 @@ def test_a_file_that_is_damaged_after_the_start_ends_in_one_line(lake_of):
 
 @pytest.mark.row("B3")
 def test_a_whole_file_of_values_that_cannot_be_is_told_in_one_line(lake_of, ask):
-    lake = lake_of(masks=[{"role": "fit", "mask_id": i, "mask": b""} for i in range(2)])
+    lake = lake_of(
+        masks=[{"role": "fit", "mask_id": i, "mask": b""} for i in range(2)],
+        margins=[{"role": "fit", "model_id": i, "mask_id": i, "init_id": 0} for i in range(2)],
+        examples=[{"split": "train", "example_id": 0}],
+    )
     with pytest.raises(CorruptError, match="make verify DEEP=1") as error:
         ask(lake, "mask_sizes")
     assert "\n" not in str(error.value)
