@@ -186,7 +186,9 @@ def _print_plan(lake: Lake, chosen: study.Study, workers: int) -> None:
     units = take_inventory(lake, chosen)
     waiting = sum(len(units.missing(name)) for name in units.units)
     needed = size(sum(row["predicted_bytes"] for row in found["tables"]))
-    expected = f"about {duration(seconds / workers)} on {workers} worker(s), {needed}"
+    measured = any(partition.table == "margins" for partition in units.facts)
+    guess = "" if measured else " (a guess until models were trained here)"
+    expected = f"about {duration(seconds / workers)} on {workers} worker(s){guess}, {needed}"
     print(f"dry run: {waiting} piece(s) of work missing, {expected}; nothing was built")
 
 

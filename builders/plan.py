@@ -18,7 +18,7 @@ from builders import (
     supports,
 )
 from builders.study import Study
-from builders.training.registry import PRIOR_SECONDS
+from builders.training import prior
 from builders.unit import Builder, Unit
 from lake.errors import ConflictError
 from lake.files import Stat
@@ -60,7 +60,7 @@ class Inventory:
         if builder in (counterfactuals.NAME, supports.NAME, interventions.NAME):  # larger subsets take longer
             return self.seconds_a_row(margins.NAME, study) / study.alpha
         if builder == margins.NAME:
-            return PRIOR_SECONDS.get(study.algorithm.name, 1.0)
+            return prior.seconds(study.algorithm, study.alpha * datasets.sizes(study.dataset)[0])
         return {examples.NAME: 0.5, neighbours.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 4.5e-3)
 
     def predicted_seconds(self, builder: str, study: Study) -> float:

@@ -37,7 +37,7 @@ def status(lake: Lake, study: Study) -> dict[str, Any]:
 
 
 def as_table(found: dict[str, Any]) -> RichTable:
-    """The same for people."""
+    """The same for people, in 80 columns: tables that are planned or there; failures and what is left where there are any."""
     table = RichTable(
         title=f"study {found['study']} in {found['lake']}",
         title_justify="left",
@@ -45,13 +45,35 @@ def as_table(found: dict[str, Any]) -> RichTable:
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for name in ("table", "planned", "present", "missing", "failed", "rows", "bytes", "to do", "to store"):
-        table.add_column(name, justify="left" if name == "table" else "right", no_wrap=name == "table")
-    for row in found["tables"]:
-        counts = (f"{row[c]:,}" for c in ("planned", "present", "missing", "failed", "rows"))
-        left = (duration(row["predicted_seconds"]), size(row["predicted_bytes"])) if row["missing"] else ("", "")
-        table.add_row(row["table"], *counts, size(row["bytes"]), *left)
+    shown = [row for row in found["tables"] if row["planned"] or row["rows"]]
+    failed, left = (any(row[name] for row in shown) for name in ("failed", "missing"))
+    names = (
+        "table",
+        "present",
+        "missing",
+        *(["failed"] if failed else []),
+        "rows",
+        "bytes",
+        *(["to do", "to store"] if left else []),
+    )
+    for name in names:
+        table.add_column(name, justify="left" if name == "table" else "right", no_wrap=True)
+    for row in shown:
+        cells = {
+            "table": row["table"],
+            **{name: f"{row[name]:,}" for name in ("present", "missing", "failed")},
+            "rows": count(row["rows"]),
+            "bytes": size(row["bytes"]),
+            "to do": duration(row["predicted_seconds"]) if row["missing"] else "",
+            "to store": size(row["predicted_bytes"]) if row["missing"] else "",
+        }
+        table.add_row(*(cells[name] for name in names))
     return table
+
+
+def count(number: int) -> str:
+    """A number for people: `12,000`, `6.8 M`."""
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.1f} M"
 
 
 def duration(seconds: float) -> str:
@@ -91,7 +113,7 @@ def _predicted_bytes(study: Study, table: str, missing: int, stored: int, presen
     """Bytes that the missing partitions will take: as those present, or from the sizes of the study."""
     if present or not missing:
         return round(missing * stored / present) if missing else 0
-    n, t = study.dataset.n_train or 1000, study.dataset.n_test or 1000
+    n, t = datasets.sizes(study.dataset)
     a_row = {"masks": n / 8, "margins": 2 * (n + t)}.get(table, 0)
     return round(missing * study.partition_models * a_row)
 

@@ -25,18 +25,24 @@ from lake.errors import UsageError
 
 @dataclass(frozen=True)
 class Source:
-    """A shipped dataset: how it is loaded, its digest, and whether its decoded images are kept between runs."""
+    """A shipped dataset: how it is loaded, its digest, how many training and test images, whether decoded ones are kept."""
 
     load: Callable[[], Data]
     digest: str
+    sizes: tuple[int, int]
     kept: bool = False
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits.load, "ee37159952f1bbb9178c4b57c60a3eb1ca86ab912490c52ec4471e8e9b8f713d"),
-    "cifar10": Source(cifar10.load, "dbce77647b10397be720ecfa883af788c54ceb610829d4e2f3f9e711403cffad", kept=True),
+    "digits": Source(digits.load, "ee37159952f1bbb9178c4b57c60a3eb1ca86ab912490c52ec4471e8e9b8f713d", (1_000, 797)),
+    "cifar10": Source(
+        cifar10.load, "dbce77647b10397be720ecfa883af788c54ceb610829d4e2f3f9e711403cffad", (50_000, 10_000), kept=True
+    ),
 }
 """The shipped datasets by name."""
+
+UNKNOWN_SIZES = (10_000, 2_000)
+"""Images of a dataset of which nothing is known."""
 
 FORMS: dict[str, Callable[[str, int | None], Data]] = {
     "hub": hub.from_hub,
@@ -105,6 +111,12 @@ def _shipped(name: str) -> Data:
     if source.kept:
         cache.keep(name, data)
     return data
+
+
+def sizes(dataset: Dataset) -> tuple[int, int]:
+    """Training and test images that a dataset is expected to have, without loading it; some, where nothing is known."""
+    whole = SOURCES[dataset.source].sizes if dataset.source in SOURCES else UNKNOWN_SIZES
+    return dataset.n_train or whole[0], dataset.n_test or whole[1]
 
 
 def digest(dataset: Dataset) -> str:

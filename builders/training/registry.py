@@ -89,12 +89,6 @@ MODULES: dict[str, tuple[type[Options], str]] = {
 }
 """Options model and module of each algorithm."""
 
-PRIOR_SECONDS = {
-    **{"patchnet": 0.026, "sklearn": 0.1, "logistic": 0.1, "small-cnn": 0.5},
-    **{"resnet9": 3.4, "resnet9-fast": 0.53, "module": 1.0},  # on one H100 at 40% of its peak
-}
-"""CPU seconds a model to expect before any was measured; 1.0 for an algorithm that is not listed."""
-
 
 class Algorithm(BaseModel):
     """A learning algorithm with its options: in TOML a table whose `name` picks the algorithm and the rest are its options."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from builders import status
 from builders.status import duration, size
-from builders.training.registry import PRIOR_SECONDS
+from builders.training import prior
 from lake.tables import TABLES
 
 KEYS = ["table", "planned", "present", "missing", "failed", "rows", "bytes", "predicted_seconds", "predicted_bytes"]
@@ -55,7 +55,7 @@ def test_an_empty_lake_has_everything_to_do_and_is_not_made_by_asking(lake, smal
     for row in found.values():
         assert (row["present"], row["missing"], row["failed"], row["rows"], row["bytes"]) == (0, row["planned"], 0, 0, 0)
     assert all(found[name]["predicted_seconds"] > 0 for name in ("examples", "masks", "margins", "fits"))
-    assert found["margins"]["predicted_seconds"] == pytest.approx(64 * PRIOR_SECONDS["patchnet"], abs=0.01)
+    assert found["margins"]["predicted_seconds"] == pytest.approx(64 * prior.seconds(small.algorithm, 30), abs=0.01)
     assert found["margins"]["predicted_bytes"] >= 64 * 2 * 80
     assert not lake.root.exists()
 
@@ -112,7 +112,19 @@ def test_the_table_fits_in_80_columns(lake, study_of):
     large = study_of(models=5_000_000, partition_models=256, curve=[])
     Console(file=out, width=80).print(status.as_table(status.status(lake, study_of()) | {"lake": "data"}))
     Console(file=out, width=80).print(status.as_table(status.status(lake, large) | {"lake": "data"}))
+    half = {
+        "table": "interventions",
+        "planned": 19_532,
+        "present": 10_000,
+        "missing": 9_532,
+        "failed": 1_000,
+        "rows": 6_754_000,
+    }
+    half |= {"bytes": 946_800, "predicted_seconds": 4e6, "predicted_bytes": 8e8}
+    Console(file=out, width=80).print(status.as_table({"study": "digits", "lake": "data", "tables": [half]}))
+    assert "1,111.1 h  800.0 MB" in " ".join(out.getvalue().split("6.8 M")[-1].split("\n")[0].split(" ")).replace("   ", "  ")
     assert "…" not in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "margins" in out.getvalue()
 
 
