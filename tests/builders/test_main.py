@@ -73,7 +73,9 @@ def test_a_study_with_mistakes_ends_with_2_in_one_line(command, study_file, tmp_
 def test_a_dry_run_prints_the_plan_and_builds_nothing(command, lake, study_file):
     ended = command("builders", "build-missing", "--study", study_file(), "--lake", lake.root, "--dry-run", "--workers", 2)
     assert ended.code == 0
-    assert re.search(r"dry run: 12 piece\(s\) of work missing, about \d+ s on 2 worker\(s\) \(a guess until .*nothing was built", ended.out)
+    assert re.search(
+        r"dry run: 12 piece\(s\) of work missing, about \d+ s on 2 worker\(s\) \(a guess until .*nothing was built", ended.out
+    )
     assert re.search(r"margins +0 +4", ended.out)
     assert not lake.root.exists()
 

@@ -146,7 +146,10 @@ def _draws(setting: Setting) -> bool:
         return True
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         before = torch.get_rng_state()
-        module(_blank(setting))
+        try:
+            module(_blank(setting))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise ValueError(f"the network fails when it trains ({' '.join(str(error).split())[:120]})") from error
         return not torch.equal(before, torch.get_rng_state())
 
 

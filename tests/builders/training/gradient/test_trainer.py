@@ -151,6 +151,19 @@ class Forgetting(nn.Module):
         return self.linear(nn.functional.dropout(x.flatten(1), 0.5, self.training))
 
 
+class Untrainable(Forgetting):
+    """Fails in training alone."""
+
+    def forward(self, x):
+        return super().forward(x if not self.training else x[:, 0])
+
+
+def test_a_network_that_fails_in_training_alone_is_refused_before_it(data, own, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("math"), "Net", Untrainable, raising=False)
+    with pytest.raises(UsageError, match="the network fails when it trains"):
+        Algorithm.model_validate({"name": "module", "module": "math:Net"}).prepare(data)
+
+
 @pytest.mark.parametrize("net", [Branching, Dropping, Forgetting])
 def test_networks_that_cannot_be_fused_are_trained_one_by_one(net, data, group_of, own, capsys, monkeypatch):
     monkeypatch.setattr(importlib.import_module("math"), "Net", net, raising=False)
