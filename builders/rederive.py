@@ -37,9 +37,9 @@ def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
 
     Adopted studies, and tables that no rule is known for, are left alone.
     """
+    n_train, odd = _lengths(lake, facts)
     bad = set()
-    n_train, problems = _check_models(lake, facts)
-    for problem in problems:
+    for problem in _check_models(lake, facts, n_train, odd):
         bad.add(problem.path)
         yield problem
     sound = {p: f for p, f in facts.items() if p.path not in bad}
@@ -49,26 +49,26 @@ def check(lake: Lake, facts: dict[Partition, Facts]) -> Iterator[Problem]:
         yield from rederive_fits.check(rederive_fits.Sound(lake, study, sound.keys(), n_train), fits)
 
 
-def _check_models(lake: Lake, facts: dict[Partition, Facts]) -> tuple[int | None, Iterator[Problem]]:
-    """How many training examples the models saw, and problems of everything but fits."""
+def _lengths(lake: Lake, facts: dict[Partition, Facts]) -> tuple[int | None, set[Partition]]:
+    """How many training examples the models saw, and partitions with margins of other numbers than most, or of none."""
     widths = {p: _widths(lake, p) for p in facts if p.table == "margins"}
     usual = Counter(width for found in widths.values() for width in found.elements()).most_common(1)
-    n_train = usual[0][0][1] if usual else None
     odd = {p for p, found in widths.items() if any(key != usual[0][0] or 0 in key for key in found)}
+    return (usual[0][0][1] if usual else None), odd
 
-    def problems() -> Iterator[Problem]:
-        for partition in sorted(odd, key=lambda p: p.path):
-            yield Problem(partition.path, "its margins are not of as many examples as the other models', or of none", SET_ASIDE)
-        for partition, found in facts.items():
-            if partition.table == "examples":
-                yield from rederive_examples.check(lake, partition)
-            elif partition.table in JUDGED and found.identity.get("rules") == RULES:
-                yield from _check_rows(lake, partition, facts, n_train, partition in odd)
-        fitted = [p for p in facts if p.table == "margins" and p.role == "fit" and p not in odd]
-        yield from _check_means(lake, fitted)
-        yield from _check_copies(lake, fitted)
 
-    return n_train, problems()
+def _check_models(lake: Lake, facts: dict[Partition, Facts], n_train: int | None, odd: set[Partition]) -> Iterator[Problem]:
+    """Problems of everything but fits."""
+    for partition in sorted(odd, key=lambda p: p.path):
+        yield Problem(partition.path, "its margins are not of as many examples as the other models', or of none", SET_ASIDE)
+    for partition, found in facts.items():
+        if partition.table == "examples":
+            yield from rederive_examples.check(lake, partition)
+        elif partition.table in JUDGED and found.identity.get("rules") == RULES:
+            yield from _check_rows(lake, partition, facts, n_train, partition in odd)
+    fitted = [p for p in facts if p.table == "margins" and p.role == "fit" and p not in odd]
+    yield from _check_means(lake, fitted)
+    yield from _check_copies(lake, fitted)
 
 
 def _check_rows(
