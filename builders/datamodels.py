@@ -76,7 +76,9 @@ def _unit(study: Study, n_models: int) -> Unit:
 
 def _heldout_masks(lake: Lake, study: Study, n_train: int) -> NDArray[np.float64]:
     """Held-out masks [n_masks, n_train] as 0 and 1, by mask_id."""
-    return masks.unpack(lake.scan(masks.partitions(study, "heldout"), ["mask"]), n_train).astype(np.float64)
+    numbers = enumerate(masks.partitions(study, "heldout"))
+    packed = [masks.read(lake, each, len(masks.mask_ids(study, "heldout", index)), n_train) for index, each in numbers]
+    return np.unpackbits(np.concatenate(packed), axis=1, count=n_train).astype(np.float64)
 
 
 def fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int) -> pa.Table:

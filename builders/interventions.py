@@ -78,8 +78,9 @@ def _removed(lake: Lake, study: Study, components: Partition, n_train: int) -> l
     """Training examples of each set [size]."""
     asked, size = study.structure, study.structure.size
     rows = lake.read(components, ["embedding", "component", "train_loading"]).to_pylist()
-    loadings = {r["component"]: r["train_loading"] for r in rows if r["embedding"] == "weights" and r["train_loading"]}
-    if size >= n_train or len(loadings) < asked.interventions:
+    kept = [r for r in rows if r["embedding"] == "weights" and len(r["train_loading"] or ()) == n_train]
+    loadings = {r["component"]: r["train_loading"] for r in kept}
+    if size >= n_train or not loadings.keys() >= set(range(asked.interventions)):
         raise UsageError(
             f"study {study.name} asks for {size} examples of either end of {asked.interventions} components; there are "
             f"{n_train} training examples and {len(loadings)} components"

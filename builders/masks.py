@@ -18,6 +18,7 @@ from lake.errors import UsageError
 from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
+from lake.verify import unusable
 
 NAME: str = "masks"
 BUILDS: tuple[str, ...] = ("masks",)
@@ -110,6 +111,14 @@ def _drawn(word: NDArray[np.uint64], alpha: float, design: str) -> NDArray[np.bo
         raise UsageError(f"alpha {alpha} of {n_train} training examples keeps {size}: a subset needs 1 to {n_train - 1}")
     threshold = np.partition(word, size - 1, axis=1)[:, size - 1 : size]
     return word <= threshold
+
+
+def read(lake: Lake, partition: Partition, n_masks: int, n_train: int) -> NDArray[np.uint8]:
+    """The packed masks of a partition [n_masks, ceil(n_train / 8)]; CorruptError when they are not so many, or not so long."""
+    rows = lake.read(partition, ["mask"])
+    if len(rows) != n_masks or {len(mask) for mask in rows["mask"].to_pylist()} != {-(-n_train // 8)}:
+        raise unusable(partition, f"does not hold {n_masks} masks of {n_train} training examples")
+    return packed_bits(rows)
 
 
 def unpack(masks: pa.Table, n_train: int) -> NDArray[np.bool_]:

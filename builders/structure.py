@@ -24,6 +24,7 @@ from lake.fingerprint import fingerprint
 from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
+from lake.verify import unusable
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -71,6 +72,8 @@ def embedded(lake: Lake, fit: Partition, split: str, data: Data) -> "csr_array":
     target, train, weight = (rows[name].to_numpy() for name in ("target_id", "train_id", "weight"))
     others = np.ones(len(target), bool) if split == "test" else target != train
     shape = len(data.test_labels if split == "test" else data.train_labels), len(data.train_labels)
+    if len(target) and not (target.max() < shape[0] and train.max() < shape[1]):
+        raise unusable(fit, f"holds weights beyond {shape[0]} {split} targets and {shape[1]} training examples")
     return embeddings.unit(embeddings.sparse(target[others], train[others], weight[others], shape))
 
 

@@ -10,10 +10,10 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from builders import datasets
-from builders.masks import packed_bits, places
+from builders import datasets, masks
 from builders.regression import statistics
 from builders.regression.statistics import Totals
 from builders.study import Study
@@ -21,6 +21,7 @@ from lake.files import explained
 from lake.fingerprint import fingerprint
 from lake.partition import Partition
 from lake.store import Lake
+from lake.verify import unusable
 
 HELDOUT_EVERY = 5
 """Model ids that are 4 modulo 5 choose the penalty; the pool's size is prime to it in every shipped study."""
@@ -83,18 +84,26 @@ def keep(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], pair:
 
 
 def read_models(lake: Lake, study: Study, index: int, splits: tuple[str, ...]) -> dict[str, NDArray]:
-    """Models of one fit partition that ended well: `ids`, `init_ids`, `masks` (packed) and `margins` [n, n_targets] float16."""
-    rows = lake.read(
-        Partition("margins", study.name, "fit", index),
-        ["model_id", "init_id", "status", *(f"{s}_margin" for s in splits)],
-    )
-    masks = packed_bits(lake.read(Partition("masks", study.name, "fit", index), ["mask"]))
-    ok = np.array([s == "ok" for s in rows["status"].to_pylist()])
-    sizes = _sizes(study)
-    lists = {split: rows[f"{split}_margin"].combine_chunks().flatten() for split in splits}
-    values = [a.to_numpy(zero_copy_only=False).reshape(-1, sizes[split]) for split, a in lists.items()]
+    """Models of one fit partition that ended well: `ids`, `init_ids`, `masks` (packed) and `margins` [n, n_targets] float16.
+
+    CorruptError when masks and margins are not of as many models and examples as each other and the dataset.
+    """
+    models, drawn = (Partition(table, study.name, "fit", index) for table in ("margins", "masks"))
+    rows = lake.read(models, ["model_id", "init_id", "status", *(f"{split}_margin" for split in splits)])
+    sizes, n_models = _sizes(study), len(masks.mask_ids(study, "fit", index))
+    if len(rows) != n_models:
+        raise unusable(models, f"does not hold {n_models} models")
+    packed = masks.read(lake, drawn, n_models, sizes["train"])
+    ok = np.array([status == "ok" for status in rows["status"].to_pylist()])
+    lists = {split: rows[f"{split}_margin"].combine_chunks() for split in splits}
+    for split, column in lists.items():
+        if {length for length in pc.list_value_length(column).to_pylist() if length is not None} - {sizes[split]}:  # pyright: ignore[reportAttributeAccessIssue]
+            raise unusable(models, f"does not hold margins of {sizes[split]} {split} examples")
+        if not np.array_equal(ok, column.is_valid().to_numpy(zero_copy_only=False)):
+            raise unusable(models, f"does not hold {split} margins exactly where the status is ok")
+    values = [a.flatten().to_numpy(zero_copy_only=False).reshape(-1, sizes[split]) for split, a in lists.items()]
     ids, init_ids = rows["model_id"].to_numpy()[ok], rows["init_id"].to_numpy()[ok]
-    return {"ids": ids, "init_ids": init_ids, "masks": masks[ok], "margins": np.concatenate(values, 1)}
+    return {"ids": ids, "init_ids": init_ids, "masks": packed[ok], "margins": np.concatenate(values, 1)}
 
 
 def _sizes(study: Study) -> dict[str, int]:
@@ -116,7 +125,7 @@ def _add_models(study: Study, batch: list[dict[str, NDArray]], pair: Pair | None
         parts = []
         for models in batch:
             rows = (models["ids"] % HELDOUT_EVERY == HELDOUT_EVERY - 1) == heldout
-            groups = models["init_ids"][rows] % _pool(study) + _pool(study) * places(study, models["ids"][rows])
+            groups = models["init_ids"][rows] % _pool(study) + _pool(study) * masks.places(study, models["ids"][rows])
             parts.append((models["masks"][rows], models["margins"][rows], groups))
         statistics.add_parts(totals, parts)
     return pair

@@ -42,6 +42,13 @@ THREADS = min(8, os.cpu_count() or 1)
 SET_ASIDE = "Set it aside with `make verify QUARANTINE=1`, then `make build-missing` makes it anew"
 
 
+def unusable(partition: Partition, what: str) -> CorruptError:
+    """The error of who reads a partition, sealed and all, whose rows cannot be: `what` it is that it holds."""
+    return CorruptError(
+        f"{partition.path} {what}: `make verify DEEP=1 QUARANTINE=1` sets it aside, then the same command goes on"
+    )
+
+
 def verify(lake: Lake, deep: bool = False, tell: Callable[[str, int], None] = lambda path, size: None) -> list[Problem]:
     """Every problem found, by path. `tell` hears of each file and its size before it is read.
 

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from world import build
+from world import build, small
 
 from builders import study
 from lake import parquet
 from lake.errors import LakeError
+from lake.partition import Partition
 from lake.schema import Table
 from lake.store import Lake
 from lake.tables import TABLES
-from lake.verify import verify
+from lake.verify import quarantine, verify
 from queries.run import ask, shipped
 
 MUST = {"target_id": "0", "study": "tiny"}
@@ -26,6 +27,16 @@ def whole(tmp_path_factory) -> Lake:
     """A lake with every table that a study fills."""
     lake = Lake(tmp_path_factory.mktemp("odd") / "lake")
     assert not build(lake, study.load("tiny")).failures
+    return lake
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Lake:
+    """A lake of masks and models, not yet fitted."""
+    lake = Lake(tmp_path_factory.mktemp("models") / "lake")
+    build(lake, small())
+    for table in ("fits", "weights", "predictions"):
+        shutil.rmtree(lake.root / table)
     return lake
 
 
@@ -69,6 +80,24 @@ def test_values_that_cannot_be_end_no_query_in_a_traceback(whole, tmp_path, tabl
         assert "\n" not in _told(lambda: verify(lake, deep=True))
         tally(bad_tried=1)
         shutil.rmtree(lake.root)
+
+
+@pytest.mark.row("B3")
+@pytest.mark.parametrize(("table", "role"), [("masks", "fit"), ("masks", "heldout"), ("margins", "fit")])
+@pytest.mark.parametrize("kind", ["no rows", "one row", "empty lists", "ragged lists"])
+def test_a_fit_on_models_that_cannot_be_names_their_file_and_how_to_mend_it(models, tmp_path, table, role, kind, tally):
+    lake, partition = Lake(shutil.copytree(models.root, tmp_path / "lake")), Partition(table, "small", role, 0)
+    spec, [facts] = TABLES[table], models.facts({partition: models.present(table)[partition]}).values()
+    rows = dict(odd(spec, models.read(partition).to_pylist()))[kind]
+    (lake.root / partition.path).unlink()
+    parquet.write(pa.Table.from_pylist(rows, spec.schema), spec, replace(facts, rows=len(rows)), lake.root / partition.path)
+    report = build(lake, small())
+    assert report.failures
+    assert all(partition.path in line and "`make verify DEEP=1 QUARANTINE=1` sets it aside" in line for line in report.failures)
+    quarantine(lake, verify(lake, deep=True))
+    assert not build(lake, small()).failures
+    assert verify(lake, deep=True) == []
+    tally(bad_tried=1, refused=1)
 
 
 def _told(call) -> str:
