@@ -81,8 +81,12 @@ def _number(value: float | None) -> str:
 
 
 def _next(name: str) -> str:
-    return f"""where to go next:
-  make query Q=proponents PARAMS="study={name} target_id=0"    what raises the margin of a target
-  make query Q=how_many_models PARAMS="study={name}"           whether more models would help
-  make query Q=label_suspects PARAMS="study={name}"            labels that look wrong
-  make queries                                            every question"""
+    commands = {
+        f"make report STUDY={name}": "pages to look at: images, what helps them, removals",
+        f'make query Q=proponents PARAMS="study={name} target_id=0"': "what raises the margin of a target",
+        f'make query Q=how_many_models PARAMS="study={name}"': "whether more models would help",
+        f'make query Q=label_suspects PARAMS="study={name}"': "labels that look wrong",
+        "make queries": "every question",
+    }
+    width = max(map(len, commands))
+    return "\n".join(["where to go next:", *(f"  {command:<{width}}  {what}" for command, what in commands.items())])
