@@ -1,7 +1,8 @@
 """The learning algorithms by name: their options are checked when a study is read, their code is imported when one trains.
 
 A new algorithm is one module with an options model and `prepare(options, data) -> Trainer`, one line here and one in prior.py,
-which says what to expect of it. A user's own is named as `module:object` in the study file: `object(data, **options)` returns a Trainer (builders/training/interface.py).
+which says what to expect of it. A user's own is named as `module:object` in the study file: `object(data, **options)` returns a
+Trainer (builders/training/interface.py).
 """
 
 import difflib
