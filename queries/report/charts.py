@@ -4,6 +4,7 @@ Each colour below stands for a variable of the style sheet, so that one drawing 
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -123,15 +124,25 @@ def curves(
 
 
 def logarithmic(draw: Callable[[Any], None], ticks: list[int]) -> Callable[[Any], None]:
-    """The same with a logarithmic x axis and these ticks."""
+    """The same with a logarithmic x axis and those of these ticks whose labels have room."""
+    shown = _apart(ticks)
 
     def drawn_so(axes: Any) -> None:
         draw(axes)
         axes.set_xscale("log")
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.set_xticks(shown, [f"{tick:,}" for tick in shown])
         axes.minorticks_off()
 
     return drawn_so
+
+
+def _apart(ticks: list[int]) -> list[int]:
+    """The largest of positive `ticks`, and others that are a seventh of the axis apart on a logarithmic scale, rising."""
+    kept: list[int] = []
+    for tick in sorted(set(ticks), reverse=True):
+        if not kept or math.log(kept[-1] / tick) >= math.log(max(ticks) / min(ticks)) / 7:
+            kept.append(tick)
+    return kept[::-1]
 
 
 def scatter(rows: list[dict[str, Any]]) -> Callable[[Any], None]:
