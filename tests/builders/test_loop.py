@@ -133,7 +133,7 @@ def test_shards_in_any_order_are_the_whole(built, lake, small, build_missing, co
     assert contents(lake) == contents(built)
 
 
-def test_two_workers_build_what_one_does(built, lake, small, build_missing, contents):
+def test_two_workers_build_what_one_does(built, lake, small, build_missing, contents, by_workers):
     report = build_missing(lake, small, workers=2)
     assert not report.failures
     assert contents(lake) == contents(built)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from shim import watched
-from world import ROOT, build, masks, small, small_toml, start, stored
+from world import BY_WORKERS, ROOT, build, masks, small, small_toml, start, stored
 
 from lake.store import Lake
 
@@ -147,7 +147,7 @@ def killed_for_real(folder: Path, undisturbed: dict[str, str], ways: list[tuple]
     rng, study, kills, acknowledged = random.Random(7), small_toml(folder), 0, 0
     for number in range(n_lakes):
         lake = Lake(folder / f"lake{number}")
-        command = ("-m", "builders", "build-missing", "--study", study, "--lake", lake.root)
+        command = ("-c", BY_WORKERS, "build-missing", "--study", study, "--lake", lake.root)
         for turn, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)):
             process = start(*command, *(rng.choice(ways) if turn else ways[0]), cwd=ROOT)
             wait_for(lake, rng.randint(0, 4 * turn + 3), process)

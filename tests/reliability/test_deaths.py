@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from world import ROOT, build, content, masks, small, small_toml, start, stored
+from world import BY_WORKERS, ROOT, build, content, masks, small, small_toml, start, stored
 
 from lake.content import content_hash
 from lake.errors import ConflictError
@@ -80,7 +80,7 @@ def test_a_unit_that_finds_no_memory_is_named_and_the_rest_is_built(tmp_path, ta
     (tmp_path / "hungry.py").write_text(TOO_MUCH)
     (tmp_path / "hungry").touch()
     toml = small_toml(tmp_path, algorithm={"name": "hungry:prepare"}, estimators=["difference"], curve=[])
-    command = ("-m", "builders", "build-missing", "--study", toml, "--lake", tmp_path / "lake", "--workers", 2)
+    command = ("-c", BY_WORKERS, "build-missing", "--study", toml, "--lake", tmp_path / "lake", "--workers", 2)
     process = start(*command, cwd=tmp_path)
     _, err = process.communicate()
     assert process.returncode == 1
@@ -109,7 +109,7 @@ def test_a_worker_that_dies_without_being_watched_is_waited_for(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)
 def test_a_signal_at_twenty_moments(tmp_path, undisturbed, tally, how):
     rng, toml, lake, stopped = random.Random(how), small_toml(tmp_path), Lake(tmp_path / "lake"), 0
-    command = ("-m", "builders", "build-missing", "--study", toml, "--lake", lake.root, "--workers", 2)
+    command = ("-c", BY_WORKERS, "build-missing", "--study", toml, "--lake", lake.root, "--workers", 2)
     for turn in range(20):
         process = start(*command, cwd=ROOT)
         time.sleep(rng.uniform(0.5, 5))

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from world import ROOT, audit, content, masks, small_toml, start
+from world import BY_WORKERS, ROOT, audit, content, masks, small_toml, start
 
 from lake.catalog import connect
 from lake.content import content_hash
@@ -87,7 +87,7 @@ def test_4700_files_are_asked_with_few_open(lake, tally, capsys):
 @pytest.mark.row("L1")
 def test_5000_models_in_one_go(tmp_path, tally, capsys):
     toml = small_toml(tmp_path, models=5_000, partition_models=256, heldout_masks=64, heldout_repeats=8, pool=32, curve=[1_000])
-    command = ("-m", "builders", "build-missing", "--study", toml, "--lake", tmp_path / "lake", "--workers", 2)
+    command = ("-c", BY_WORKERS, "build-missing", "--study", toml, "--lake", tmp_path / "lake", "--workers", 2)
     began = time.perf_counter()
     process = start(*command, cwd=ROOT)
     _, err = process.communicate()

@@ -81,6 +81,16 @@ def build(lake: Lake, chosen: Study, **options: object) -> loop.Report:
     return loop.build_missing(lake, chosen, loop.Options(**options), Progress(quiet=True))
 
 
+BY_WORKERS = """
+from builders import loop
+loop.QUICK_SECONDS = 0.0  # else this process would do sooner what is small
+from builders.__main__ import app
+from lake.cli import run
+run(app)
+"""
+"""For `start("-c", BY_WORKERS, "build-missing", ...)`: what `-m builders` does, with the engine's workers for everything."""
+
+
 def start(*arguments: object, environment: dict[str, str] | None = None, **options: object) -> subprocess.Popen[str]:
     """Start `python ARGUMENTS` with this tree in its path, in a process group of its own."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} if environment is None else environment

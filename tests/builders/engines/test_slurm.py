@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import loop
 from builders.engines import slurm
 from builders.engines.slurm import PACK, Queue, pack
 from builders.unit import Unit
@@ -61,7 +60,9 @@ def test_without_sbatch_one_line_says_so_and_nothing_is_built(command, lake, stu
     assert not lake.present("masks")
 
 
-def test_jobs_of_submitit_on_this_machine_fill_the_lake(built, lake, small, build_missing, contents, monkeypatch, quick):
+def test_jobs_of_submitit_on_this_machine_fill_the_lake(
+    built, lake, small, build_missing, contents, monkeypatch, quick, by_workers
+):
     monkeypatch.setattr(slurm, "PACK", PACK)
     monkeypatch.setattr(slurm, "start", lambda lake, work, workers: Queue(lake, work, workers, "local", 3))
     report = build_missing(lake, small, engine="slurm", workers=2)
@@ -70,7 +71,9 @@ def test_jobs_of_submitit_on_this_machine_fill_the_lake(built, lake, small, buil
     assert not list((lake.root / ".lake" / "slurm").iterdir())  # no logs are kept of a build that went well
 
 
-def test_a_real_slurm_builds_what_one_process_does(slurm, built, lake, small, build_missing, contents, monkeypatch, quick):
+def test_a_real_slurm_builds_what_one_process_does(
+    slurm, built, lake, small, build_missing, contents, monkeypatch, quick, by_workers
+):
     monkeypatch.setattr("builders.engines.slurm.PACK", (0.8, 0.9))
     report = build_missing(lake, small, engine="slurm", workers=2)
     assert (report.failures, report.left, report.models) == ([], 0, 64)
@@ -79,12 +82,11 @@ def test_a_real_slurm_builds_what_one_process_does(slurm, built, lake, small, bu
 
 
 @pytest.mark.slow
-def test_jobs_that_end_late_are_not_counted_twice(built, lake, small, build_missing, contents, monkeypatch, quick):
+def test_jobs_that_end_late_are_not_counted_twice(built, lake, small, build_missing, contents, monkeypatch, quick, by_workers):
     class Late(Queue):
         def _ended(self) -> dict:
             return {}
 
-    monkeypatch.setattr(loop, "QUICK_SECONDS", 0.0)  # every table by jobs, one after another
     monkeypatch.setattr(slurm, "PACK", PACK)
     monkeypatch.setattr(slurm, "start", lambda lake, work, workers: Late(lake, work, workers, "local", 3))
     report = build_missing(lake, small, engine="slurm", workers=2)
@@ -94,7 +96,7 @@ def test_jobs_that_end_late_are_not_counted_twice(built, lake, small, build_miss
 
 
 @pytest.mark.slow
-def test_jobs_meet_in_a_lake_on_an_object_store(bucket, built, small, build_missing, contents, monkeypatch, quick):
+def test_jobs_meet_in_a_lake_on_an_object_store(bucket, built, small, build_missing, contents, monkeypatch, quick, by_workers):
     monkeypatch.setattr(slurm, "PACK", (0.8, 0.9))
     monkeypatch.setattr(slurm, "start", lambda lake, work, workers: Queue(lake, work, workers, "local", 3))
     lake = Lake(f"{bucket}/slurm")
