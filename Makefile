@@ -84,7 +84,7 @@ bench-gpu: $(READY) ## Measure this machine's GPU in under ten minutes: every re
 	@$(PYTHON) tests/bench/gpu.py $$ARGS
 test: $(READY) ## Run the tests. [T=tests/lake] for some of them.
 	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not slow and not gpu" $(if $(T),"$$T")
-test-long: $(READY) ## Run every test, the slow ones too (hours); its closing line is kept in build/reliability.json.
+test-long: $(READY) ## Run every test, the slow ones too (an hour on two cores); its closing line is kept in build/reliability.json.
 	@$(PYTHON) -m pytest -n auto --dist loadgroup -m "not gpu" --closing-line build/reliability.json
 
 lint: $(READY) ## Check style and format with ruff.
