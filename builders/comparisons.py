@@ -67,8 +67,6 @@ def role(study: Study, other: Study) -> str:
 def plan(study: Study) -> list[Unit]:
     """One unit a study to compare with; UsageError when one cannot be read, or is of other images."""
     units = []
-    if study.structure.compare and not study.structure.components:
-        raise UsageError(f"study {study.name}: structure.compare needs structure.components, how many components to keep")
     for other in map(load, study.structure.compare):
         if other.dataset != study.dataset or other.name == study.name:
             raise UsageError(

@@ -158,6 +158,8 @@ class Structure(_Strict, frozen=True):
                 f"structure.interventions {self.interventions} is above structure.components {self.components}: "
                 "only components that are kept have ends"
             )
+        if self.compare and not self.components:
+            raise ValueError("structure.compare needs structure.components, how many components to keep")
         return self
 
 

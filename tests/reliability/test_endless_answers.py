@@ -105,8 +105,11 @@ def pulled(folder: Path, server: FakeHub, most: int = 0) -> tuple[int, float, fl
     return done.returncode, grew, seconds, done.stderr
 
 
-def is_left(folder: Path, server: FakeHub, what: str, tally, audited) -> None:
+@pytest.mark.row("B13")
+@pytest.mark.parametrize("what", [what if what in FAST else pytest.param(what, marks=pytest.mark.slow) for what in FLOODS])
+def test_an_answer_without_an_end_is_left(tmp_path, server, tally, audited, what):
     """It is, for a reason, in bounded time, memory and disk; and what an honest answer brings is taken."""
+    folder = tmp_path / "lake"
     lake = Lake(folder)
     FLOODS[what](server)
     code, grew, seconds, said = pulled(folder, server)
@@ -121,19 +124,6 @@ def is_left(folder: Path, server: FakeHub, what: str, tally, audited) -> None:
     assert len(stored(lake)) == 2
     assert audited(lake) == []
     tally(bad_tried=1, refused=1)
-
-
-@pytest.mark.row("B13")
-@pytest.mark.parametrize("what", FAST)
-def test_an_answer_without_an_end_is_left(tmp_path, server, tally, audited, what):
-    is_left(tmp_path / "lake", server, what, tally, audited)
-
-
-@pytest.mark.slow
-@pytest.mark.row("B13")
-@pytest.mark.parametrize("what", [what for what in FLOODS if what not in FAST])
-def test_an_answer_without_an_end_is_left_whatever_it_holds(tmp_path, server, tally, audited, what):
-    is_left(tmp_path / "lake", server, what, tally, audited)
 
 
 @pytest.mark.slow
