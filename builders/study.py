@@ -11,7 +11,8 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from builders.training.registry import Algorithm
 from lake.errors import UsageError
@@ -25,9 +26,20 @@ RULES = 1
 ESTIMATORS = ("lasso", "shared", "ridge", "difference", "banzhaf", "best")
 REMOVALS = ("datamodel", "smoothed", "difference", "pixels", "features", "opponents", "unrelated")
 """What a counterfactual may remove (builders/orders.py)."""
+_ESTIMATOR = f"^({'|'.join(ESTIMATORS)})$"
 _METHOD = f"^({'|'.join(REMOVALS)}|scores:[a-z][a-z0-9-]*)$"
 SEARCHED = ("datamodel", "smoothed", "features")
 """Orders in which a data support is searched unless a study says otherwise."""
+
+
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "names one twice")
+    return values
+
+
+Distinct = AfterValidator(_once)
+"""Marks a list in which nothing may stand twice."""
 
 
 class _Strict(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -58,7 +70,7 @@ class Dataset(_Strict, frozen=True):
     builders.training.interface.Data (builders/datasets)."""
     side: int | None = Field(default=None, ge=4, le=1_024)
     """Crop and resize images of a hub:, torchvision: or folder: source to squares of so many pixels."""
-    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=2)
+    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2), Distinct] | None = None
     """Keep the images of these classes only, which become 0, 1, ... in this order; all when left out."""
     n_train: int | None = Field(default=None, ge=2, le=10_000_000)
     """Keep the first so many training images (of the kept classes); all when left out."""
@@ -68,13 +80,6 @@ class Dataset(_Strict, frozen=True):
     """Faults to put into the training split then; none when left out."""
     keep: str | None = Field(default=None, pattern=r"\.(csv|parquet)$")
     """File with a column train_id, as the query `keep_list` writes it: leave all other training examples out, last of all."""
-
-    @field_validator("classes")
-    @classmethod
-    def _no_class_twice(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if len(set(classes or ())) < len(classes or ()):
-            raise ValueError(f"classes {list(classes or ())} name one twice")
-        return classes
 
     @property
     def name(self) -> str:
@@ -94,21 +99,14 @@ class Removals(_Strict, frozen=True):
 
     targets: int = Field(default=0, ge=0, le=1_000_000)
     """Test targets to check, chosen by seed; 0: none."""
-    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(5, 10, 20, 40), min_length=1)
+    sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Distinct] = (5, 10, 20, 40)
     """How many training examples to remove."""
-    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = REMOVALS
+    methods: Annotated[tuple[Annotated[str, Field(pattern=_METHOD)], ...], Distinct] = REMOVALS
     """Which to remove, beside random ones of the same number (builders/orders.py); `scores:NAME`: by imported scores."""
     repeats: int = Field(default=3, ge=1, le=1_000)
     """Coupled models trained without each set of the datamodel's, and on everything; sets of other methods have one."""
     transfer: tuple[Algorithm, ...] = ()
     """Other learning algorithms to retrain with on the same sets."""
-
-    @model_validator(mode="after")
-    def _nothing_twice(self) -> "Removals":
-        for name in ("sizes", "methods"):
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise ValueError(f"removals.{name} {list(getattr(self, name))} names one twice")
-        return self
 
 
 class Support(_Strict, frozen=True):
@@ -116,7 +114,7 @@ class Support(_Strict, frozen=True):
 
     targets: int = Field(default=0, ge=0, le=1_000_000)
     """Test targets to search for, chosen by seed as for removals; 0: none."""
-    methods: tuple[Annotated[str, Field(pattern=_METHOD)], ...] = Field(default=SEARCHED, min_length=1)
+    methods: Annotated[tuple[Annotated[str, Field(pattern=_METHOD)], ...], Field(min_length=1), Distinct] = SEARCHED
     """Orders in which examples are taken (builders/orders.py)."""
     repeats: int = Field(default=2, ge=1, le=1_000)
     """Coupled models that try a set; it flips the target when their mean margin is below 0."""
@@ -124,12 +122,6 @@ class Support(_Strict, frozen=True):
     """Further ones that confirm the smallest set found."""
     most: float = Field(default=0.25, gt=0, lt=1)
     """Largest set that is tried, as a share of the training examples."""
-
-    @model_validator(mode="after")
-    def _nothing_twice(self) -> "Support":
-        if len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"support.methods {list(self.methods)} names one twice")
-        return self
 
 
 class Structure(_Strict, frozen=True):
@@ -147,8 +139,7 @@ class Structure(_Strict, frozen=True):
     """Training examples of an end."""
     repeats: int = Field(default=4, ge=1, le=1_000)
     """Coupled models trained without each set, and on everything."""
-
-    compare: tuple[str, ...] = ()
+    compare: Annotated[tuple[str, ...], Distinct] = ()
     """Studies (as STUDY= takes them) of another learning algorithm, to be compared with (builders/comparisons.py)."""
 
     @model_validator(mode="after")
@@ -192,9 +183,9 @@ class Study(_Strict, frozen=True):
     """Models trained on each held-out mask, with initialisations outside the pool."""
     partition_models: int = Field(256, ge=1, le=65_536)
     """Models in a partition: the unit that a lost session loses at most."""
-    estimators: tuple[Annotated[str, Field(pattern=f"^({'|'.join(ESTIMATORS)})$")], ...] = Field(ESTIMATORS, min_length=1)
+    estimators: Annotated[tuple[Annotated[str, Field(pattern=_ESTIMATOR)], ...], Field(min_length=1), Distinct] = ESTIMATORS
     """Estimators to fit. Not part of the fingerprint."""
-    curve: tuple[Annotated[int, Field(ge=2)], ...] = (250, 500, 1_000, 2_000)
+    curve: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Distinct] = (250, 500, 1_000, 2_000)
     """Smaller numbers of models to fit on as well, for the learning curve. Not part of the fingerprint."""
     removals: Removals = Removals()
     """Which counterfactuals to check by retraining. Not part of the fingerprint."""

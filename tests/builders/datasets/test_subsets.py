@@ -31,7 +31,7 @@ def test_the_name_tells_classes_and_sizes_and_no_two_subsets_share_one():
         ({"classes": [3, 5], "n_train": 500}, "n_train = 500, but there are 2"),
         ({"classes": [3, 5], "n_test": 300}, "n_test = 300, but there are 1"),
         ({"classes": [3]}, "classes"),
-        ({"classes": [3, 3]}, r"classes \[3, 3\] name one twice"),
+        ({"classes": [3, 3]}, r"dataset.classes: names one twice, got \(3, 3\)"),
         ({"classes": [-1, 3]}, "classes"),
         ({"side": 16}, "side is for hub:, torchvision:, folder: sources"),
     ],
