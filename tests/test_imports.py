@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("lake", "builders", "queries")
 ALLOWED = {"lake": {"lake"}, "builders": {"builders", "lake"}, "queries": {"queries", "lake"}}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
-COMES_WITH = {"llvmlite": "numba", "markupsafe": "jinja2", "yaml": "huggingface_hub"}
+COMES_WITH = {"llvmlite": "numba", "markupsafe": "jinja2", "pydantic_core": "pydantic", "yaml": "huggingface_hub"}
 """What a declared dependency cannot be without."""
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
