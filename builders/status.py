@@ -3,7 +3,7 @@
 JSON contract: {"study", "fingerprint", "lake", "tables": [{"table", "planned", "present", "missing", "failed", "rows",
 "bytes", "predicted_seconds", "predicted_bytes"}], "failures": [...]}. planned, present and missing count partitions; failed
 counts rows whose status is not `ok`; rows and bytes are of what is present; predicted_* are of what is missing, for one
-worker.
+worker, and 0 where little is expected.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 
 from builders import datasets
 from builders.plan import BUILDERS, Inventory, take_inventory
-from builders.study import Study
+from builders.study import DENSE, Study
 from lake.partition import Partition
 from lake.store import Lake
 from lake.tables import TABLES
@@ -64,8 +64,8 @@ def as_table(found: dict[str, Any]) -> RichTable:
             **{name: f"{row[name]:,}" for name in ("present", "missing", "failed")},
             "rows": count(row["rows"]),
             "bytes": size(row["bytes"]),
-            "to do": duration(row["predicted_seconds"]) if row["missing"] else "",
-            "to store": size(row["predicted_bytes"]) if row["missing"] else "",
+            "to do": duration(row["predicted_seconds"]) if row["predicted_seconds"] else "",
+            "to store": size(row["predicted_bytes"]) if row["predicted_bytes"] else "",
         }
         table.add_row(*(cells[name] for name in names))
     return table
@@ -105,17 +105,32 @@ def _table_status(inventory: Inventory, study: Study, table: str, planned: set[P
         "rows": sum(inventory.facts[p].rows for p in present),
         "bytes": stored,
         "predicted_seconds": round(seconds, 2),
-        "predicted_bytes": _predicted_bytes(study, table, len(planned - present), stored, len(present)),
+        "predicted_bytes": _predicted_bytes(study, planned - present, stored, len(present)),
     }
 
 
-def _predicted_bytes(study: Study, table: str, missing: int, stored: int, present: int) -> int:
+def _predicted_bytes(study: Study, missing: set[Partition], stored: int, present: int) -> int:
     """Bytes that the missing partitions will take: as those present, or from the sizes of the study."""
-    if present or not missing:
-        return round(missing * stored / present) if missing else 0
+    mean = stored / present if present else None
+    return round(sum(_expected_bytes(study, partition) if mean is None else mean for partition in missing))
+
+
+def _expected_bytes(study: Study, partition: Partition) -> float:
+    """Bytes of a partition by its rows and columns, measured on digits; 0 for tables that are small beside these."""
     n, t = datasets.sizes(study.dataset)
-    a_row = {"masks": n / 8, "margins": 2 * (n + t)}.get(table, 0)
-    return round(missing * study.partition_models * a_row)
+    targets = n + t if partition.index == study.models else t  # a fit on fewer models is of test targets alone
+    match partition.table:
+        case "masks":
+            return study.partition_models * n / 8
+        case "margins":
+            return study.partition_models * 2 * (n + t)
+        case "fits":
+            return 36 * targets
+        case "predictions":
+            return 4 * study.heldout_masks * targets
+        case "weights":
+            return 4 * targets * (n if partition.role in DENSE else min(n, partition.index) / 3)
+    return 0
 
 
 def _failures(lake: Lake, partition: Any) -> list[dict[str, Any]]:

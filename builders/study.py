@@ -24,6 +24,8 @@ RULES = 1
 """Version of the rules that turn ids into masks, orders and weights (builders/counter.py and its users)."""
 
 ESTIMATORS = ("lasso", "shared", "ridge", "difference", "banzhaf", "best")
+DENSE = ("ridge", "difference", "banzhaf")
+"""Estimators that give every training example a weight."""
 REMOVALS = ("datamodel", "smoothed", "difference", "pixels", "features", "opponents", "unrelated")
 """What a counterfactual may remove (builders/orders.py)."""
 _ESTIMATOR = f"^({'|'.join(ESTIMATORS)})$"

@@ -60,6 +60,24 @@ def test_an_empty_lake_has_everything_to_do_and_is_not_made_by_asking(lake, smal
     assert not lake.root.exists()
 
 
+def test_what_an_empty_lake_will_take_is_near_what_it_then_takes(lake, study_of, build_missing):
+    asked = study_of(dataset={"source": "digits"}, algorithm={"name": "logistic", "max_iter": 1}, models=16, curve=())
+    expected = by_table(status.status(lake, asked))
+    assert not build_missing(lake, asked).failures
+    for name in ("masks", "margins", "fits", "weights", "predictions"):
+        stored = sum(stat.size for stat in lake.present(name).values())
+        assert stored / 3 < expected[name]["predicted_bytes"] < stored * 3, name
+
+
+def test_a_cell_is_empty_where_nothing_is_expected_rather_than_zero(lake, small):
+    found = status.status(lake, small)
+    out = io.StringIO()
+    Console(file=out, width=80).print(status.as_table(found))
+    lines = {line.split()[0]: line.rstrip() for line in out.getvalue().splitlines() if line.strip()}
+    assert lines["margins"].endswith(size(by_table(found)["margins"]["predicted_bytes"]))
+    assert lines["neighbours"].endswith(" s")  # how large it will be is not said, how long it takes is
+
+
 def test_a_whole_lake_has_nothing_to_do(built, small):
     found = by_table(status.status(built, small))
     for name, row in found.items():
