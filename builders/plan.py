@@ -13,12 +13,12 @@ from builders import (
     masks,
     neighbours,
     planted,
+    prior,
     removals,
     structure,
     supports,
 )
 from builders.study import Study
-from builders.training import prior
 from builders.unit import Builder, Unit
 from lake.errors import ConflictError
 from lake.files import Stat
@@ -59,9 +59,22 @@ class Inventory:
             return sum(self.facts[p].seconds for unit in done for p in unit.partitions) / rows
         if builder in (counterfactuals.NAME, supports.NAME, interventions.NAME):  # larger subsets take longer
             return self.seconds_a_row(margins.NAME, study) / study.alpha
-        if builder == margins.NAME:
-            return prior.seconds(study.algorithm, study.alpha * datasets.sizes(study.dataset)[0])
-        return {examples.NAME: 0.5, neighbours.NAME: 0.5, masks.NAME: 1e-4}.get(builder, 4.5e-3)
+        return self._guess(builder, study)
+
+    def _guess(self, builder: str, study: Study) -> float:
+        n_train, n_test = datasets.sizes(study.dataset)
+        match builder:
+            case examples.NAME:
+                return prior.examples(n_train, n_test)
+            case neighbours.NAME:
+                return prior.neighbours(n_train, n_test)
+            case margins.NAME:
+                return prior.model(study.algorithm, study.alpha * n_train)
+            case datamodels.NAME:  # the last unit alone fits training examples too
+                units = self.units[builder]
+                seconds = (len(units) - 1) * prior.fits(study.estimators, n_train, n_test)
+                return (seconds + prior.fits(study.estimators, n_train, n_train + n_test)) / sum(unit.rows for unit in units)
+        return {masks.NAME: 1e-4}.get(builder, 4.5e-3)
 
     def predicted_seconds(self, builder: str, study: Study) -> float:
         """Seconds of one worker that the builder's missing units are expected to take."""

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from builders import plan
+from builders import plan, prior
 from builders.plan import BUILDERS, take_inventory
-from builders.training import prior
 from lake.errors import ConflictError
 from lake.partition import Partition
 
@@ -57,7 +56,7 @@ def test_seconds_come_from_what_was_measured_and_from_a_prior_before(built, lake
     spent = sum(facts.seconds for p, facts in more.facts.items() if p.table == "margins")
     assert more.seconds_a_row("margins", small) == pytest.approx(spent / 64)
     assert more.predicted_seconds("margins", small) == pytest.approx(48 * spent / 64)
-    assert none.seconds_a_row("margins", small) == prior.seconds(small.algorithm, 30)
+    assert none.seconds_a_row("margins", small) == prior.model(small.algorithm, 30)
     assert none.seconds_a_row("margins", study_of(algorithm={"name": "my:own"})) == 1.0
 
 

@@ -6,9 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from builders import status
+from builders import prior, status
 from builders.status import duration, size
-from builders.training import prior
 from lake.tables import TABLES
 
 KEYS = ["table", "planned", "present", "missing", "failed", "rows", "bytes", "predicted_seconds", "predicted_bytes"]
@@ -55,13 +54,13 @@ def test_an_empty_lake_has_everything_to_do_and_is_not_made_by_asking(lake, smal
     for row in found.values():
         assert (row["present"], row["missing"], row["failed"], row["rows"], row["bytes"]) == (0, row["planned"], 0, 0, 0)
     assert all(found[name]["predicted_seconds"] > 0 for name in ("examples", "masks", "margins", "fits"))
-    assert found["margins"]["predicted_seconds"] == pytest.approx(64 * prior.seconds(small.algorithm, 30), abs=0.01)
+    assert found["margins"]["predicted_seconds"] == pytest.approx(64 * prior.model(small.algorithm, 30), abs=0.01)
     assert found["margins"]["predicted_bytes"] >= 64 * 2 * 80
     assert not lake.root.exists()
 
 
 def test_what_an_empty_lake_will_take_is_near_what_it_then_takes(lake, study_of, build_missing):
-    asked = study_of(dataset={"source": "digits"}, algorithm={"name": "logistic", "max_iter": 1}, models=16, curve=())
+    asked = study_of(dataset={"source": "digits"}, algorithm={"name": "patchnet", "epochs": 1}, models=16, curve=())
     expected = by_table(status.status(lake, asked))
     assert not build_missing(lake, asked).failures
     for name in ("masks", "margins", "fits", "weights", "predictions"):

@@ -7,7 +7,6 @@ import pytest
 
 from builders import datasets
 from builders.study import Dataset
-from builders.training import prior
 from builders.training.interface import Group
 from builders.training.registry import MODULES, Algorithm
 from lake.errors import UsageError
@@ -94,19 +93,6 @@ def test_what_is_no_algorithm_is_refused_in_one_line(own, data, attribute, optio
 def test_a_recipe_that_does_not_fit_the_images_is_refused(data):
     with pytest.raises(UsageError, match=r"^algorithm patchnet: patch 3, stride 2, padding 0 do not tile 8 pixels"):
         Algorithm.model_validate({"name": "patchnet", "patch": 3, "padding": 0}).prepare(data)
-
-
-def test_every_shipped_algorithm_has_a_prior_that_knows_subset_width_and_device(monkeypatch):
-    assert MODULES.keys() == prior.VISIT_SECONDS.keys() | prior.MODEL_SECONDS.keys()
-    found = {}
-    for card in (False, True):
-        monkeypatch.setattr(prior.device, "cuda", lambda card=card: card)
-        paper, narrow = (Algorithm.model_validate({"name": "resnet9", "width": width}) for width in (64, 32))
-        found[card] = prior.seconds(paper, 25_000)
-        assert prior.seconds(paper, 12_500) == pytest.approx(found[card] / 2)
-        assert prior.seconds(narrow, 25_000) == pytest.approx(found[card] / 4)
-    assert found[True] == pytest.approx(3.4, abs=0.1)  # seconds, as measured on one H100
-    assert found[False] > 3_600  # nobody trains it on a core
 
 
 @pytest.mark.parametrize(
