@@ -1,7 +1,6 @@
 """Command line of the builders: `python -m builders build-missing | status | studies | adopt | export | import-scores`."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from builders.progress import Progress
 from builders.status import as_table, duration, size, status
 from lake.cli import run
 from lake.errors import UsageError
+from lake.machine import cores
 from lake.store import Lake
 
 app = typer.Typer(
@@ -154,11 +154,6 @@ def _build(
 
     report, pushed = build_shared(lake, chosen, options, Hub(mirror, say=progress.say), progress, progress.say)
     return report, pushed.finish
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seconds_of(budget: str) -> float | None:

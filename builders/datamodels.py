@@ -8,13 +8,13 @@ save a third of a few seconds and make its bytes depend on the lake's history.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builders import datasets, masks
+from builders import masks
 from builders.study import Study
 from builders.unit import Unit
 from lake.errors import UsageError
@@ -39,30 +39,57 @@ def plan(study: Study) -> list[Unit]:
 
 def build(lake: Lake, study: Study, unit: Unit) -> Iterator[tuple[Partition, pa.Table]]:
     """Fit every estimator of the study on the unit's models; UsageError when too few of them ended well."""
-    from builders import regression, totals
+    from builders import fitting, totals
 
     n_models = unit.partitions[0].index
-    whole = n_models == study.models
-    splits = SPLITS if whole else SPLITS[:1]
-    pair = totals.of_models(lake, study, n_models, splits)
-    if whole:
-        totals.keep(lake, study, n_models, splits, pair)
+    splits = SPLITS if n_models == study.models else SPLITS[:1]
+    sizes = totals.sizes(study)
+    heldout = _heldout_masks(lake, study, sizes["train"])
+    parts: dict[Partition, list[_Part]] = {partition: [] for partition in unit.partitions}
     try:
-        fits = regression.fit_all(study.estimators, *totals.blocked(pair))
+        for block in fitting.in_blocks(lake, study, n_models, splits):
+            for split, inside, first in _by_split(block.targets, sizes["test"]):
+                for partition in unit.partitions:
+                    fit = block.fits[partition.role]
+                    parts[partition].append(_part(partition, fit, split, inside, first, block.n_models, heldout))
     except ValueError as error:
         raise UsageError(f"study {study.name}, {n_models} models: {error}") from error
-    n_used = sum(part.n_models for part in pair)
-    heldout = _heldout_masks(lake, study, pair[0].n_train)
-    n_test = len(datasets.load(study.dataset).test_labels)
-    for partition in unit.partitions:
-        fit = fits[partition.role]
-        bounds = {"test": slice(0, n_test), "train": slice(n_test, None)}
-        rows = {
-            "fits": lambda split: fit_rows(partition, fit, split, bounds[split], n_used),
-            "weights": lambda split: _weight_rows(partition, fit.weights[bounds[split]], split),
-            "predictions": lambda split: prediction_rows(partition, fit, split, bounds[split], heldout),
-        }[partition.table]
-        yield partition, pa.concat_tables([rows(split) for split in splits])
+    for partition, found in parts.items():
+        yield partition, _joined(partition, found, splits)
+
+
+class _Part(NamedTuple):
+    """What a block adds to a partition: rows, or for `predictions` columns [n_masks, n_targets] of its split."""
+
+    split: str
+    added: "pa.Table | NDArray[np.float32]"
+
+
+def _part(
+    partition: Partition, fit: "Fit", split: str, inside: slice, first: int, n_models: int, heldout: NDArray[np.float64]
+) -> _Part:
+    """Of the targets `inside` the fit, which stand from `first` on in their split."""
+    match partition.table:
+        case "fits":
+            return _Part(split, fit_rows(partition, fit, split, inside, n_models, first))
+        case "weights":
+            return _Part(split, _weight_rows(partition, fit.weights[inside], split, first))
+    return _Part(split, predicted(fit, inside, heldout))
+
+
+def _joined(partition: Partition, parts: list[_Part], splits: tuple[str, ...]) -> pa.Table:
+    if partition.table != "predictions":
+        return pa.concat_tables([part.added for part in parts])
+    whole = {split: np.concatenate([part.added for part in parts if part.split == split], 1) for split in splits}
+    return pa.concat_tables([prediction_rows(partition, split, columns) for split, columns in whole.items()])
+
+
+def _by_split(targets: slice, n_test: int) -> Iterator[tuple[str, slice, int]]:
+    """Each split that the block reaches: where it stands in the block, and the first target_id; test examples come first."""
+    for split, begin, end in (("test", 0, n_test), ("train", n_test, targets.stop)):
+        start, stop = max(targets.start, begin), min(targets.stop, end)
+        if start < stop:
+            yield split, slice(start - targets.start, stop - targets.start), start - begin
 
 
 def _unit(study: Study, n_models: int) -> Unit:
@@ -81,13 +108,13 @@ def _heldout_masks(lake: Lake, study: Study, n_train: int) -> NDArray[np.float64
     return np.unpackbits(np.concatenate(packed), axis=1, count=n_train).astype(np.float64)
 
 
-def fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int) -> pa.Table:
-    """Rows of `fits` for the targets of a split, which lie at `targets` in the fit."""
+def fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_models: int, first: int = 0) -> pa.Table:
+    """Rows of `fits` for targets of a split from `first` on, which lie at `targets` in the fit."""
     n = len(fit.bias[targets])
     columns = {
         **_owner(partition, split, n),
         "estimator": [partition.role] * n,
-        "target_id": np.arange(n, dtype=np.int32),
+        "target_id": np.arange(first, first + n, dtype=np.int32),
         "lam": _nulls(fit.lam[targets]),
         "bias": fit.bias[targets],
         "mean_margin": fit.mean_margin[targets],
@@ -101,19 +128,23 @@ def fit_rows(partition: Partition, fit: "Fit", split: str, targets: slice, n_mod
     return _table("fits", columns)
 
 
-def _weight_rows(partition: Partition, weights: NDArray[np.float32], split: str) -> pa.Table:
-    target_id, train_id = np.nonzero(weights)
-    ids = {"target_id": target_id.astype(np.int32), "train_id": train_id.astype(np.int32)}
-    return _table("weights", {**_owner(partition, split, len(target_id)), **ids, "weight": weights[target_id, train_id]})
+def _weight_rows(partition: Partition, weights: NDArray[np.float32], split: str, first: int) -> pa.Table:
+    target, train = np.nonzero(weights)
+    ids = {"target_id": (first + target).astype(np.int32), "train_id": train.astype(np.int32)}
+    return _table("weights", {**_owner(partition, split, len(target)), **ids, "weight": weights[target, train]})
 
 
-def prediction_rows(partition: Partition, fit: "Fit", split: str, targets: slice, heldout: NDArray[np.float64]) -> pa.Table:
-    """Rows of `predictions` for the held-out masks [n_masks, n_train], by mask_id."""
-    predicted = (heldout @ fit.weights[targets].T.astype(np.float64) + fit.bias[targets]).astype(np.float32)
-    n, n_targets = predicted.shape
+def predicted(fit: "Fit", targets: slice, heldout: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Predicted margins [n_masks, n_targets] of the held-out masks [n_masks, n_train]."""
+    return (heldout @ fit.weights[targets].T.astype(np.float64) + fit.bias[targets]).astype(np.float32)
+
+
+def prediction_rows(partition: Partition, split: str, margins: NDArray[np.float32]) -> pa.Table:
+    """Rows of `predictions` from margins [n_masks, n_targets] of the held-out masks by mask_id."""
+    n, n_targets = margins.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * n_targets)
     kind = TABLES["predictions"].schema.field("predicted_margin").type
-    lists = pa.ListArray.from_arrays(offsets, pa.array(predicted.ravel()), type=kind)
+    lists = pa.ListArray.from_arrays(offsets, pa.array(margins.ravel()), type=kind)
     return _table(
         "predictions", {**_owner(partition, split, n), "mask_id": np.arange(n, dtype=np.int32), "predicted_margin": lists}
     )

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from builders.datamodels import SPLITS, fit_rows, prediction_rows
+from builders.datamodels import SPLITS, fit_rows, predicted, prediction_rows
 from builders.loop import provenance
 from builders.regression import Fit
 from builders.study import ESTIMATORS
@@ -199,7 +199,7 @@ def _tables(
     n_train = next(iter(scores.values())).shape[1]
     drawn = _unpacked(lake.scan(heldout, ["mask"])["mask"], n_train).astype(np.float64)
     partition = Partition("predictions", name, source.method, source.trainings)
-    yield partition, pa.concat_tables(prediction_rows(partition, f, s, slice(None), drawn) for s, f in fits.items())
+    yield partition, pa.concat_tables(prediction_rows(partition, s, predicted(f, slice(None), drawn)) for s, f in fits.items())
     partition = Partition("fits", name, source.method, source.trainings)
     yield partition, pa.concat_tables(fit_rows(partition, f, s, slice(None), source.trainings) for s, f in fits.items())
 

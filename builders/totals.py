@@ -49,13 +49,19 @@ def blocked(pair: Pair) -> Pair:
     return statistics.pooled(fit), statistics.pooled(heldout)
 
 
-def of_models(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], first: int = 0) -> Pair:
-    """(fit part, held-out part) of the models with ids from `first` to below `n_models`, targets of the splits side by side."""
-    done, pair = (first, None) if first else _newest(lake, study, n_models, splits)
+def of_models(
+    lake: Lake, study: Study, n_models: int, splits: tuple[str, ...], first: int = 0, targets: slice | None = None
+) -> Pair:
+    """(fit part, held-out part) of the models with ids from `first` to below `n_models`.
+
+    Targets of the splits stand side by side; `targets` asks for some of them.
+    """
+    done, pair = (first, None) if first or targets else _newest(lake, study, n_models, splits)
     batch: list[dict[str, NDArray]] = []
     last = -(-n_models // study.partition_models) - 1
     for index in range(done // study.partition_models, last + 1):
-        batch.append(_inside(read_models(lake, study, index, splits), done, n_models))
+        models = _inside(read_models(lake, study, index, splits), done, n_models)
+        batch.append(models | {"margins": np.ascontiguousarray(models["margins"][:, targets or slice(None)])})
         if index == last or sum(models["margins"].nbytes for models in batch) >= BATCH_BYTES:
             pair, batch = _add_models(study, batch, pair), []
     if pair is None:
@@ -90,23 +96,24 @@ def read_models(lake: Lake, study: Study, index: int, splits: tuple[str, ...]) -
     """
     models, drawn = (Partition(table, study.name, "fit", index) for table in ("margins", "masks"))
     rows = lake.read(models, ["model_id", "init_id", "status", *(f"{split}_margin" for split in splits)])
-    sizes, n_models = _sizes(study), len(masks.mask_ids(study, "fit", index))
+    expected, n_models = sizes(study), len(masks.mask_ids(study, "fit", index))
     if len(rows) != n_models:
         raise unusable(models, f"does not hold {n_models} models")
-    packed = masks.read(lake, drawn, n_models, sizes["train"])
+    packed = masks.read(lake, drawn, n_models, expected["train"])
     ok = np.array([status == "ok" for status in rows["status"].to_pylist()])
     lists = {split: rows[f"{split}_margin"].combine_chunks() for split in splits}
     for split, column in lists.items():
-        if {length for length in pc.list_value_length(column).to_pylist() if length is not None} - {sizes[split]}:  # pyright: ignore[reportAttributeAccessIssue]
-            raise unusable(models, f"does not hold margins of {sizes[split]} {split} examples")
+        if {length for length in pc.list_value_length(column).to_pylist() if length is not None} - {expected[split]}:  # pyright: ignore[reportAttributeAccessIssue]
+            raise unusable(models, f"does not hold margins of {expected[split]} {split} examples")
         if not np.array_equal(ok, column.is_valid().to_numpy(zero_copy_only=False)):
             raise unusable(models, f"does not hold {split} margins exactly where the status is ok")
-    values = [a.flatten().to_numpy(zero_copy_only=False).reshape(-1, sizes[split]) for split, a in lists.items()]
+    values = [a.flatten().to_numpy(zero_copy_only=False).reshape(-1, expected[split]) for split, a in lists.items()]
     ids, init_ids = rows["model_id"].to_numpy()[ok], rows["init_id"].to_numpy()[ok]
     return {"ids": ids, "init_ids": init_ids, "masks": packed[ok], "margins": np.concatenate(values, 1)}
 
 
-def _sizes(study: Study) -> dict[str, int]:
+def sizes(study: Study) -> dict[str, int]:
+    """Examples of each split."""
     data = datasets.load(study.dataset)
     return {"test": len(data.test_labels), "train": len(data.train_labels)}
 
@@ -119,7 +126,7 @@ def _inside(models: dict[str, NDArray], first: int, end: int) -> dict[str, NDArr
 
 def _add_models(study: Study, batch: list[dict[str, NDArray]], pair: Pair | None) -> Pair:
     if pair is None:
-        shape = _sizes(study)["train"], batch[0]["margins"].shape[1], _groups(study)
+        shape = sizes(study)["train"], batch[0]["margins"].shape[1], _groups(study)
         pair = statistics.empty(*shape), statistics.empty(*shape)
     for totals, heldout in zip(pair, (False, True), strict=True):
         parts = []

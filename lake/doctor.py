@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from lake import mirror_state
+from lake import machine, mirror_state
 from lake.errors import CorruptError, LakeError
 from lake.partition import Partition, parse_path
 from lake.store import Lake
@@ -30,9 +30,8 @@ def examine(lake: Lake) -> tuple[list[tuple[str, str]], str]:
 
 
 def _machine() -> list[tuple[str, str]]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
-        ("system", f"{platform.platform()}, {cores} core(s), {_memory()}"),
+        ("system", f"{platform.platform()}, {machine.cores()} core(s), {machine.memory() / 1e9:.1f} GB memory"),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("datamodels-lake", f"{_version('datamodels-lake')}, file format {FORMAT}"),
         ("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)),
@@ -102,12 +101,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "is not installed: `make clean`, then any command makes the environment anew"
-
-
-def _memory() -> str:
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return "memory unknown"
-    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.1f} GB memory"
 
 
 def _device() -> str:

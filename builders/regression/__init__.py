@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from builders.regression.estimators import ESTIMATORS, best, fit_all
+    from builders.regression.estimators import ESTIMATORS, best, first_choice, fit_all
     from builders.regression.fit import Fit
     from builders.regression.statistics import Totals, add, empty, load, plus, save
 
-__all__ = ["ESTIMATORS", "Fit", "Totals", "add", "best", "empty", "fit_all", "load", "plus", "save"]
+__all__ = ["ESTIMATORS", "Fit", "Totals", "add", "best", "empty", "first_choice", "fit_all", "load", "plus", "save"]
 
-_MODULES = {"ESTIMATORS": "estimators", "best": "estimators", "fit_all": "estimators", "Fit": "fit"}
+_MODULES = dict.fromkeys(("ESTIMATORS", "best", "first_choice", "fit_all"), "estimators") | {"Fit": "fit"}
 
 
 def __getattr__(name: str) -> Any:

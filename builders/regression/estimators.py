@@ -5,13 +5,14 @@ An estimator is `f(fit, heldout, whole=None, *, threads=1) -> Fit` on the totals
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
 from builders.regression.banzhaf import banzhaf
 from builders.regression.difference import difference
 from builders.regression.fit import Fit, joined
-from builders.regression.lasso import lasso, solver
+from builders.regression.lasso import Choice, lasso, solver
 from builders.regression.ridge import ridge
 from builders.regression.shared import shared
 from builders.regression.statistics import Totals
@@ -28,23 +29,31 @@ CANDIDATES = ("lasso", "shared", "ridge", "difference")
 """What `best` chooses among: `banzhaf` estimates what `difference` does, with less noise, and is first for no target."""
 
 
-def fit_all(names: tuple[str, ...], fit: Totals, heldout: Totals) -> dict[str, Fit]:
+def fit_all(
+    names: tuple[str, ...], fit: Totals, heldout: Totals, first: Choice | None = None, prices: np.ndarray | None = None
+) -> dict[str, Fit]:
     """A fit by each named estimator, `best` being chosen among `CANDIDATES`; both LASSOs share their first path.
+
+    first   what `first_choice` gave, if the caller has it
+    prices  [n_targets, n_train] float32: of the shared LASSO, learned from more targets than these
 
     Raises KeyError for an unknown name, and ValueError where the totals hold too few models.
     """
     whole = joined(fit, heldout, None)
     wanted = tuple(dict.fromkeys((*names, *CANDIDATES))) if "best" in names else names
-    shares = {}
+    options = dict[str, dict[str, Any]]()
     if {"lasso", "shared"} & set(wanted):
         by = solver(fit, heldout)
-        shares = {"by": by, "first": by.choose(np.ones((fit.n_targets, fit.n_train), np.float32))}
-    fits = {
-        name: ESTIMATORS[name](fit, heldout, whole, **(shares if name in ("lasso", "shared") else {}))
-        for name in wanted
-        if name != "best"
-    }
+        path = {"by": by, "first": first or by.choose(np.ones((fit.n_targets, fit.n_train), np.float32))}
+        options = {"lasso": path, "shared": path | {"learned": prices}}
+    fits = {name: ESTIMATORS[name](fit, heldout, whole, **options.get(name, {})) for name in wanted if name != "best"}
     return fits | ({"best": best({name: fits[name] for name in CANDIDATES})} if "best" in names else {})
+
+
+def first_choice(fit: Totals, heldout: Totals) -> Choice:
+    """What the held-out models choose on the first path of both LASSOs; ValueError where there are too few models."""
+    joined(fit, heldout, None)
+    return solver(fit, heldout).choose(np.ones((fit.n_targets, fit.n_train), np.float32))
 
 
 def best(fits: dict[str, Fit]) -> Fit:

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from builders import loop, study
-from builders.__main__ import cores
 from builders.progress import Progress
+from lake.machine import cores
 from lake.store import Lake
 
 MODELS = 2_560

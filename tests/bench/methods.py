@@ -18,9 +18,9 @@ import torch
 from methods_trak import trak
 
 from builders import loop, study
-from builders.__main__ import cores
 from builders.progress import Progress
 from builders.scores import Source, import_scores
+from lake.machine import cores
 from lake.store import Lake
 from queries import output
 from queries.run import ask

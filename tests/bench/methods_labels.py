@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from builders import datasets, loop, study
-from builders.__main__ import cores
 from builders.orders import coupled
 from builders.progress import Progress
 from builders.study import Study
 from builders.training.interface import Data
+from lake.machine import cores
 from lake.store import Lake
 from queries.run import ask
 

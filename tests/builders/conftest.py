@@ -68,6 +68,20 @@ def small() -> Study:
     return make_study()
 
 
+@pytest.fixture(scope="session")
+def every_estimator() -> Study:
+    """The small study with 160 models, fitted by every estimator."""
+    return make_study(models=160, estimators=list(study.ESTIMATORS), curve=[])
+
+
+@pytest.fixture(scope="session")
+def estimated(every_estimator: Study, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Its lake, which tests do not change."""
+    lake = Lake(tmp_path_factory.mktemp("estimated") / "lake")
+    assert not build(lake, every_estimator).failures
+    return lake
+
+
 @pytest.fixture
 def study_of() -> Callable[..., Study]:
     """`make_study`, for tests."""

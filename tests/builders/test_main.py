@@ -10,7 +10,7 @@ import pytest
 
 import builders
 from builders import study
-from builders.__main__ import cores, seconds_of, shard_of
+from builders.__main__ import seconds_of, shard_of
 from lake.errors import UsageError
 from lake.partition import Partition
 
@@ -158,10 +158,6 @@ def test_shards(text, shard):
 def test_shards_that_are_none(text):
     with pytest.raises(UsageError, match=r"^shard .*: write i/n with 1 <= i <= n"):
         shard_of(text)
-
-
-def test_there_is_a_core():
-    assert cores() >= 1
 
 
 def test_a_build_with_nothing_to_do_imports_no_library_that_computes(command, lake, study_file):

@@ -1,6 +1,8 @@
 """The shared LASSO: prices from similar targets, and what they are worth where targets share their effects."""
 
 import numpy as np
+import pytest
+from scipy.sparse import csr_array
 
 from builders.regression.lasso import lasso
 from builders.regression.shared import POWER, PRIOR, learned_prices, shared
@@ -33,6 +35,19 @@ def test_many_targets_are_compared_in_blocks(monkeypatch):
     at_once = learned_prices(weights)
     monkeypatch.setattr("builders.regression.shared.BLOCK", 7)
     np.testing.assert_allclose(learned_prices(weights), at_once, rtol=1e-4)
+
+
+@pytest.mark.parametrize("chosen", [slice(None), slice(0, 3), slice(17, 50), slice(49, 50)])
+def test_sparse_weights_give_the_prices_of_dense_ones(monkeypatch, chosen):
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(50, 30)) * (rng.random((50, 30)) < 0.2)
+    weights[[4, 40]] = 0  # targets without weights are like none
+    weights = weights.astype(np.float32)
+    monkeypatch.setattr("builders.regression.shared.SPARSE_BLOCK", 7)
+    sparse = learned_prices(csr_array(weights), chosen)
+    assert sparse.dtype == np.float32
+    np.testing.assert_allclose(sparse, learned_prices(weights)[chosen], rtol=1e-5)
+    np.testing.assert_allclose(learned_prices(weights, chosen), learned_prices(weights)[chosen], rtol=1e-5)
 
 
 def test_shared_effects_are_found_with_fewer_models(planted):
