@@ -58,7 +58,9 @@ def in_blocks(lake: Lake, study: Study, n_models: int, splits: tuple[str, ...]) 
     paths = _Paths.followed(sums) if shares else None
     for targets, pair in sums.each():
         known = paths.known(targets) if paths else {}
-        yield Block(targets, regression.fit_all(study.estimators, *pair, **known), sum(part.n_models for part in pair))
+        fits, n_used = regression.fit_all(study.estimators, *pair, **known), sum(part.n_models for part in pair)
+        del pair  # before the next pass makes others
+        yield Block(targets, fits, n_used)
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ class _Sums:
             pair = self.whole if len(some) == len(self.blocks) else self._of(columns)
             for targets in some:
                 inside = slice(targets.start - first, targets.stop - first)
-                fit, heldout = (statistics.of_targets(part, inside) for part in pair)
-                yield targets, totals.blocked((fit, heldout))
+                yield targets, totals.blocked((statistics.of_targets(pair[0], inside), statistics.of_targets(pair[1], inside)))
+            del pair
 
     def _of(self, columns: slice) -> totals.Pair:
         return totals.of_models(self.lake, self.study, self.n_models, self.splits, targets=columns)
@@ -127,9 +129,13 @@ class _Paths:
 
         from builders.regression import first_choice
 
-        found = [choice._replace(weights=csr_array(choice.weights)) for choice in (first_choice(*p) for _, p in sums.each())]  # pyright: ignore[reportArgumentType]
-        lam, errors = (np.concatenate([getattr(choice, name) for choice in found]) for name in ("lam", "errors"))
-        return cls(lam, errors, csr_array(vstack([choice.weights for choice in found])))
+        lam, errors, weights = [], [], []
+        for _, pair in sums.each():
+            choice = first_choice(*pair)
+            del pair  # before the next pass makes others
+            for found, values in ((lam, choice.lam), (errors, choice.errors), (weights, csr_array(choice.weights))):
+                found.append(values)
+        return cls(np.concatenate(lam), np.concatenate(errors), csr_array(vstack(weights)))
 
     def known(self, targets: slice) -> dict[str, Any]:
         """What the fits of a block take from the paths of all: its own first choice, and prices."""

@@ -1,5 +1,6 @@
 """Fits in blocks of targets: what one block gives, whatever the blocks; never more totals at a time than memory is for."""
 
+import weakref
 from dataclasses import fields
 
 import numpy as np
@@ -64,11 +65,13 @@ def test_how_much_memory_there_is_changes_no_bit(fits_by, every_estimator):
 
 
 def test_totals_of_a_pass_are_no_larger_than_memory_is_for(fits_by, every_estimator, monkeypatch):
-    made, original = [], totals.of_models
+    made, alive, original = [], [], totals.of_models
 
     def watched(*args, **options):
+        assert not any(part() for part in alive)  # those of the pass before are gone
         pair = original(*args, **options)
         made.append(pair[0].n_targets)
+        alive[:] = [weakref.ref(part) for part in pair] + [weakref.ref(part.pairs) for part in pair]
         return pair
 
     monkeypatch.setattr(totals, "of_models", watched)
